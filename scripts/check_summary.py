@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ def _is_number(value: object) -> bool:
 
 
 def _numbers_problems(summary: dict[str, Any]) -> list[str]:
-    problems = []
-    for name in COUNTS:
-        if not isinstance(summary.get(name), int) or summary[name] <= 0:
-            problems.append(f"{name} is {summary.get(name)!r}; expected a positive whole number")
-    for name in NUMBERS:
-        if not _is_number(summary.get(name)):
-            problems.append(f"{name} is {summary.get(name)!r}; expected a finite number")
+    problems = [
+        f"{name} is {summary.get(name)!r}; expected a positive whole number"
+        for name in COUNTS
+        if not isinstance(summary.get(name), int) or summary[name] <= 0
+    ]
+    problems += [
+        f"{name} is {summary.get(name)!r}; expected a finite number"
+        for name in NUMBERS
+        if not _is_number(summary.get(name))
+    ]
     error = summary.get("position_error_m")
     if not isinstance(error, dict) or not all(_is_number(error.get(k)) for k in ("median", "p90")):
         problems.append(f"position_error_m is {error!r}; expected finite median and p90")
@@ -53,9 +57,11 @@ def _parts_problems(summary: dict[str, Any]) -> list[str]:
     if not isinstance(stages, list) or not stages:
         problems.append(f"stages is {stages!r}; expected a list")
     else:
-        for stage in stages:
-            if not {"name", "seconds", "peak_rss_mb"} <= set(stage):
-                problems.append(f"stage {stage!r} lacks name, seconds or peak_rss_mb")
+        problems += [
+            f"stage {stage!r} lacks name, seconds or peak_rss_mb"
+            for stage in stages
+            if not {"name", "seconds", "peak_rss_mb"} <= set(stage)
+        ]
     return problems
 
 
@@ -79,7 +85,7 @@ def find_problems(summary: dict[str, Any], *, min_boxes: int, min_fringes: int) 
             f"expected at least {min_boxes} and {min_fringes}"
         )
     order = ("images_true", "images_found", "images_used", "registered")
-    for more, fewer in zip(order, order[1:], strict=False):
+    for more, fewer in pairwise(order):
         if summary[fewer] > summary[more]:
             problems.append(f"{fewer} ({summary[fewer]}) is above {more} ({summary[more]})")
     return problems
