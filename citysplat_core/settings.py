@@ -1,0 +1,318 @@
+"""Everything a user can set: ``city.toml`` as one frozen model a step.
+
+A field marked as *machine* (threads, rates, addresses) changes how fast a result comes and not the
+result: it is left out of fingerprints.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from citysplat_core.errors import ConfigError
+from citysplat_core.geography import Area, CityFrame
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+def _machine(default: Any, **limits: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
+    """Declare a field that does not change results."""
+    return Field(default, json_schema_extra={"machine": True}, **limits)
+
+
+class FrameSettings(_Settings):
+    """The origin of the city frame, fixed once: changing it moves every model."""
+
+    origin_lon: float = Field(ge=-180, le=180)
+    """Longitude of the origin, degrees."""
+    origin_lat: float = Field(gt=-90, lt=90)
+    """Latitude of the origin, degrees."""
+    origin_alt_m: float = 0.0
+    """Height of the origin above the ellipsoid, metres."""
+
+
+class SourceSettings(_Settings):
+    """Where the photos come from."""
+
+    kind: Literal["mapillary", "folder"] = "mapillary"
+    """``mapillary`` (the service, or a server that speaks its protocol) or ``folder``."""
+    path: str = ""
+    """Folder source: the folder with photos, relative to city.toml."""
+    positions_csv: str = ""
+    """Folder source: a CSV of positions (id, file, lon, lat, ...) beside city.toml; empty: EXIF."""
+    tiles_url: str = _machine("https://tiles.mapillary.com")
+    """Mapillary's vector tile host."""
+    graph_url: str = _machine("https://graph.mapillary.com")
+    """Mapillary's Graph API host."""
+    tiles_per_min: int = _machine(60, ge=1)
+    """Vector tile requests a minute; the host blocks machines that ask much faster."""
+    tiles_per_day: int = _machine(3500, ge=1)
+    """Vector tile requests a day."""
+    entities_per_min: int = _machine(54_000, ge=1)
+    """Metadata requests a minute."""
+    connections: int = _machine(32, ge=1, le=64)
+    """Connections at once for metadata and photos."""
+
+
+class PhotoSettings(_Settings):
+    """Which photos are fetched and which are good enough."""
+
+    size_px: Literal[256, 1024, 2048, 0] = 1024
+    """Width of the downloaded photo; 0: the original."""
+    min_blur_score: float | None = -6.5
+    """Photos with a lower sharpness score are rejected; null keeps all."""
+    min_luminance: float = Field(12.0, ge=0, le=255)
+    """Photos with a darker mean (0 to 255) are rejected."""
+
+
+class BoxSettings(_Settings):
+    """How the area is cut into boxes."""
+
+    min_zoom: int = Field(16, ge=14, le=22)
+    """Coarsest box: web-mercator zoom; 16 is about 400 m wide at 48 degrees of latitude."""
+    max_zoom: int = Field(19, ge=14, le=22)
+    """Finest box; 19 is about 51 m wide at 48 degrees."""
+    max_images: int = Field(1000, ge=10)
+    """A box with more photos is cut into its four children, down to the finest zoom."""
+    fringe_width_m: float = Field(30.0, gt=0, le=500)
+    """Photos within this distance of a common border belong to the fringe of both boxes, metres."""
+    position: Literal["computed", "gps"] = "computed"
+    """Position used: the source's own solution where there is one, else GPS; or GPS always."""
+
+
+class FeatureSettings(_Settings):
+    """How features are extracted."""
+
+    backend: str = "sift"
+    """Name of the extractor: ``sift``, or an hloc configuration as ``hloc:NAME``."""
+    max_features: int = Field(4096, ge=128)
+    """Most keypoints a photo."""
+    max_image_px: int = Field(1600, ge=160)
+    """Photos are scaled down to this longer side before extraction, pixels."""
+    prior_std_m: float = Field(4.0, gt=0)
+    """Standard deviation given to horizontal GPS positions, metres."""
+    prior_std_up_m: float = Field(9.0, gt=0)
+    """Standard deviation given to GPS heights, metres."""
+
+
+class MatchingSettings(_Settings):
+    """Which pairs are tried and which are kept."""
+
+    radius_m: float = Field(40.0, gt=0)
+    """Largest distance of a spatial or fringe pair, metres."""
+    max_neighbours: int = Field(20, ge=1)
+    """Most spatial neighbours a photo."""
+    max_turn_deg: float = Field(100.0, gt=0, le=180)
+    """Largest difference of two compass headings of a spatial or fringe pair, degrees."""
+    sequence_steps: tuple[int, ...] = (1, 2, 4, 8)
+    """Steps along a sequence that make a pair, forwards."""
+    max_ratio: float = Field(0.8, gt=0, lt=1)
+    """Lowe's ratio: best distance over second best."""
+    min_inliers: int = Field(20, ge=8)
+    """Fewest inliers of a verified pair."""
+    max_verified_distance_m: float = Field(60.0, gt=0)
+    """A verified pair whose GPS positions are farther apart is refused, metres."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class MappingSettings(_Settings):
+    """How the sparse model of a box is solved and judged."""
+
+    strategy: Literal["auto", "incremental", "geographic", "global"] = "auto"
+    """Mapper; ``auto`` tries and keeps what explains most photos and agrees with GPS."""
+    min_model_size: int = Field(6, ge=3)
+    """Fewest photos of a component."""
+    max_residual_m: float = Field(10.0, gt=0)
+    """A photo farther than this (or 4 medians) from its GPS position is taken out, metres."""
+    max_median_residual_m: float = Field(6.0, gt=0)
+    """A component with a larger median GPS residual is not accepted, metres."""
+    max_runtime_s: int = Field(3600, ge=10)
+    """Longest time for one mapper run; what is solved by then is kept, seconds."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class AlignSettings(_Settings):
+    """How the boxes are joined."""
+
+    seam_sigma_m: float = Field(0.1, gt=0)
+    """Expected disagreement of a photo in two models, metres."""
+    gps_sigma_m: float = Field(3.0, gt=0)
+    """Expected horizontal GPS error, metres."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class SplatSettings(_Settings):
+    """How the Gaussians of a box are trained."""
+
+    iterations: int = Field(900, ge=10)
+    """Training steps; 7,000 to 30,000 on a GPU."""
+    width_px: int = Field(320, ge=64)
+    """Photos are scaled to this width for training; 1,024 or more on a GPU."""
+    max_gaussians: int = Field(40_000, ge=1000)
+    """Most Gaussians of a box; memory and file size follow from it."""
+    sh_degree: int = Field(2, ge=0, le=3)
+    """Degree of the view-dependent colour."""
+    holdout_every: int = Field(8, ge=2)
+    """Every n-th home photo is held out and measures the quality."""
+    min_images: int = Field(6, ge=3)
+    """A box with fewer registered photos gets no splat."""
+    antialiased: bool = True
+    """Compensate the opacity of Gaussians smaller than a pixel."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class TilesSettings(_Settings):
+    """How the finished city is published."""
+
+    title: str = ""
+    """Heading of the page; the city's name if empty."""
+    attribution: str = ""
+    """Credit line that the page always shows; from the photos' source if empty."""
+    environment_beyond_m: float = Field(150.0, gt=0)
+    """Gaussians farther than this from the box's square, or this far above or below its cameras, are
+    its backdrop (sky): shown only while the box itself is entered, metres."""
+    min_opacity: float = Field(1 / 255, gt=0, lt=1)
+    """Gaussians that are more transparent are left out; 1/255 never shows in a picture."""
+    sh_degree: int = Field(2, ge=0, le=3)
+    """Highest degree of view-dependent colour that is published; each degree adds to the file."""
+
+
+class BackupSettings(_Settings):
+    """Where artifacts are copied to; the keys come from the environment, never from a file."""
+
+    endpoint_url: str = _machine("")
+    """S3 endpoint, for B2 https://s3.<region>.backblazeb2.com; empty: no backup."""
+    bucket: str = _machine("")
+    """Bucket name."""
+    prefix: str = _machine("")
+    """Prefix of every key."""
+    region: str = _machine("us-east-1")
+    """Region name, for B2 the part of the endpoint."""
+
+
+class ScheduleSettings(_Settings):
+    """When new imagery is looked for."""
+
+    refetch_cron: str = _machine("0 3 * * 0")
+    """Cron expression of the re-fetch schedule, UTC; the schedule is off until it is started."""
+
+
+class CitySettings(_Settings):
+    """A whole ``city.toml``."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,63}$")]
+    """Name of the city."""
+    area: str
+    """A GeoJSON file relative to city.toml, or ``west,south,east,north`` in degrees."""
+    truth: str = _machine("")
+    """Simulated cities: table of true poses, relative to city.toml."""
+    frame: FrameSettings
+    """Origin of the city frame."""
+    source: SourceSettings = SourceSettings()
+    """Where the photos come from."""
+    photos: PhotoSettings = PhotoSettings()
+    """Which photos are good enough."""
+    boxes: BoxSettings = BoxSettings()
+    """How the area is cut."""
+    features: FeatureSettings = FeatureSettings()
+    """How features are extracted."""
+    matching: MatchingSettings = MatchingSettings()
+    """Which pairs are tried and kept."""
+    mapping: MappingSettings = MappingSettings()
+    """How boxes are solved."""
+    align: AlignSettings = AlignSettings()
+    """How boxes are joined."""
+    splat: SplatSettings = SplatSettings()
+    """How splats are trained."""
+    tiles: TilesSettings = TilesSettings()
+    """How the city is published."""
+    backup: BackupSettings = BackupSettings()
+    """Where backups go."""
+    schedule: ScheduleSettings = ScheduleSettings()
+    """When new imagery is looked for."""
+
+
+class City(BaseModel):
+    """A city on disk: its settings and where its files are."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    file: Path
+    """Its city.toml, absolute."""
+    settings: CitySettings
+    """What the file says."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds everything of the city."""
+        return self.file.parent
+
+    def area(self) -> Area:
+        """Read the area.
+
+        Raises:
+            AreaError: It is missing or no usable polygon.
+        """
+        text = self.settings.area
+        if "," in text and not text.endswith((".json", ".geojson")):
+            return Area.from_bounds(text)
+        return Area.from_geojson(self.root / text)
+
+    def frame(self) -> CityFrame:
+        """Give the city frame."""
+        origin = self.settings.frame
+        return CityFrame(origin.origin_lon, origin.origin_lat, origin.origin_alt_m)
+
+
+def load_city(path: Path) -> City:
+    """Read a city file.
+
+    Args:
+        path: ``city.toml``, or the folder that holds it.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or a value is unknown or wrong; lists every
+            wrong key with what was seen.
+    """
+    file = (path / "city.toml" if path.is_dir() else path).absolute()
+    try:
+        values = tomllib.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"{file} does not exist",
+            expected="a city file",
+            fix="Make one with `citysplat init FOLDER --area west,south,east,north`.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} is not TOML: {error}",
+            expected="key = value lines in [sections]",
+            fix="Correct the line that is named, or make a new file with `citysplat init`.",
+        ) from error
+    try:
+        settings = CitySettings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{file} has {error.error_count()} wrong values: {_list_problems(error)}",
+            expected="the keys and ranges of docs/settings.md",
+            fix="Correct them and run again; nothing was changed.",
+        ) from error
+    return City(file=file, settings=settings)
+
+
+def _list_problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+        if problem["type"] != "missing"
+        else f"{'.'.join(str(part) for part in problem['loc'])} is missing"
+        for problem in error.errors()
+    )
