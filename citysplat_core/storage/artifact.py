@@ -169,10 +169,10 @@ class ArtifactStore:
         home = self.home(asset, partition)
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / ".lock"):
-            _remove_leftovers(home)
+            remove_leftovers(home)
             final = home / name
             if (final / "manifest.json").is_file():
-                _set_current(home, name)
+                set_current(home, name)
                 return Artifact(asset, partition, final)
             work = self.root / "work" / asset / (partition or "_") / name
             work.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ class ArtifactStore:
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
-            _set_current(home, name)
+            set_current(home, name)
             shutil.rmtree(work, ignore_errors=True)
             _prune(home, name)
             return Artifact(asset, partition, final, was_made=True)
@@ -247,7 +247,8 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def _set_current(home: Path, name: str) -> None:
+def set_current(home: Path, name: str) -> None:
+    """Put a whole version in force."""
     pointer = home / "current"
     if pointer.is_file() and pointer.read_text().strip() == name:
         return
@@ -255,7 +256,7 @@ def _set_current(home: Path, name: str) -> None:
         stream.write(name.encode() + b"\n")
 
 
-def _remove_leftovers(home: Path) -> None:
+def remove_leftovers(home: Path) -> None:
     """Remove what a killed step left; the lock is held, so nobody is writing here."""
     for part in home.glob(".*.part"):
         if part.is_dir():
