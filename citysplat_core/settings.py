@@ -132,6 +132,19 @@ class MappingSettings(_Settings):
     """A photo farther than this (or 4 medians) from its GPS position is taken out, metres."""
     max_median_residual_m: float = Field(6.0, gt=0)
     """A component with a larger median GPS residual is not accepted, metres."""
+    max_median_residual_share: float = Field(0.15, ge=0, le=1)
+    """Where GPS is poor, a median residual of up to this share of the component's own size is accepted
+    too, with a warning as its reason, but never more than 2.5 times ``max_median_residual_m``."""
+    max_scale_std: float = Field(0.25, gt=0)
+    """A component whose scale GPS fixes worse than this (relative) is not accepted."""
+    gps_sigma_m: float = Field(4.0, gt=0)
+    """Expected horizontal GPS error, metres."""
+    min_matches: int = Field(15, ge=8)
+    """Pairs with fewer verified matches are not used for mapping."""
+    min_refine_images: int = Field(20, ge=3)
+    """A camera with known focal length is refined only if the box has this many of its photos."""
+    enough_share: float = Field(0.9, ge=0, le=1)
+    """``auto``: content when this share of the connected photos is explained; else tries the next."""
     max_runtime_s: int = Field(3600, ge=10)
     """Longest time for one mapper run; what is solved by then is kept, seconds."""
     seed: int = 0
