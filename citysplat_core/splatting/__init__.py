@@ -1,0 +1,1 @@
+"""Gaussian splats of a box: rasterizers, training and metrics."""
