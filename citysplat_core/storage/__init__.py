@@ -4,6 +4,7 @@ from citysplat_core.storage.artifact import Artifact, ArtifactStore
 from citysplat_core.storage.files import published, read_json, sync_directory, write_json
 from citysplat_core.storage.fingerprint import digest_of, fingerprint, settings_dict, sha256_of
 from citysplat_core.storage.report import Progress, StepReport, no_progress
+from citysplat_core.storage.tables import digest_of_frame, digest_of_table
 
 __all__ = [
     "Artifact",
@@ -11,6 +12,8 @@ __all__ = [
     "Progress",
     "StepReport",
     "digest_of",
+    "digest_of_frame",
+    "digest_of_table",
     "fingerprint",
     "no_progress",
     "published",

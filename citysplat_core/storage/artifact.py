@@ -76,6 +76,15 @@ class Artifact:
         return self.path.name
 
     @property
+    def version(self) -> str:
+        """What is in it: the step's ``content_digest`` if it gives one, else the fingerprint.
+
+        A step that reads the outside world (tiles, metadata) gives a digest of what it found, so
+        that finding the same again leaves everything after it as it is.
+        """
+        return str(self.counts.get("content_digest") or self.fingerprint)
+
+    @property
     def skipped(self) -> str:
         """Why the step had nothing to give; empty if it had."""
         return str(self.manifest["skipped"])

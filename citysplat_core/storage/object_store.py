@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,7 @@ class ObjectStore:
         """
         with self._translated(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(_CHUNK_BYTES)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
