@@ -1,0 +1,21 @@
+"""Sparse models of boxes in the city frame, and the alignment that joins them."""
+
+from citysplat_core.mapping.solve import solve_box
+from citysplat_core.mapping.tables import (
+    read_aligned,
+    read_components,
+    read_images,
+    read_overlaps,
+    read_registered,
+    read_transforms,
+)
+
+__all__ = [
+    "read_aligned",
+    "read_components",
+    "read_images",
+    "read_overlaps",
+    "read_registered",
+    "read_transforms",
+    "solve_box",
+]

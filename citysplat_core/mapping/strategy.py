@@ -1,0 +1,137 @@
+"""Which mapper is believed: run, judge against GPS, compare what is explained."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from citysplat_core.mapping.components import Component, judge
+from citysplat_core.mapping.geographic import map_geographic
+from citysplat_core.mapping.mappers import (
+    Mapper,
+    MapJob,
+    map_global,
+    map_incremental,
+    run_mapper,
+)
+from citysplat_core.mapping.workspace import Workspace
+from citysplat_core.settings import MappingSettings
+
+MAPPERS: Final = MappingProxyType[str, Mapper](
+    {"incremental": map_incremental, "geographic": map_geographic, "global": map_global}
+)
+"""By the names of ``mapping.strategy``, in the order in which ``auto`` tries them."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one mapper made of a workspace.
+
+    Attributes:
+        strategy: Its name.
+        components: Accepted ones first, each group by falling size.
+        cpu_seconds: Of all threads; near 0 if it was read back after a kill.
+    """
+
+    strategy: str
+    components: list[Component]
+    cpu_seconds: float
+
+    @property
+    def explained(self) -> set[int]:
+        """Photos in accepted components: the only ones that count."""
+        return {i for c in self.components if c.accepted for i in c.image_ids}
+
+    def summary(self) -> dict[str, Any]:
+        """Say in JSON what it made."""
+        return {
+            "strategy": self.strategy,
+            "n_explained": len(self.explained),
+            "n_accepted": sum(c.accepted for c in self.components),
+            "n_refused": sum(not c.accepted for c in self.components),
+            "cpu_seconds": round(self.cpu_seconds, 2),
+        }
+
+
+def attempt_all(
+    box: str,
+    workspace: Workspace,
+    *,
+    work: Path,
+    settings: MappingSettings,
+    n_threads: int,
+    tell: Callable[[str, int], None],
+) -> list[Attempt]:
+    """Run the wished mapper, or with ``auto`` one after another until one explains enough.
+
+    Args:
+        box: Key of the box.
+        workspace: What to map.
+        work: Folder for the mappers; finished runs in it are not repeated.
+        settings: ``strategy`` and thresholds.
+        n_threads: Threads to use.
+        tell: Called with the mapper's name and the number of registrations so far.
+
+    Returns:
+        The attempts, the best first: most photos in accepted components, then the earlier one.
+
+    Raises:
+        MappingError: COLMAP failed.
+    """
+    names = list(MAPPERS) if settings.strategy == "auto" else [settings.strategy]
+    enough = settings.enough_share * len(workspace.partners)
+    attempts: list[Attempt] = []
+    for name in names:
+        attempts.append(
+            _attempt(box, name, workspace, work=work, settings=settings, n_threads=n_threads, tell=tell)
+        )
+        if len(attempts[-1].explained) >= enough:
+            break
+    return sorted(attempts, key=lambda attempt: -len(attempt.explained))
+
+
+def _attempt(
+    box: str,
+    name: str,
+    workspace: Workspace,
+    *,
+    work: Path,
+    settings: MappingSettings,
+    n_threads: int,
+    tell: Callable[[str, int], None],
+) -> Attempt:
+    registered = 0
+
+    def tick() -> None:
+        nonlocal registered
+        registered += 1
+        tell(name, registered)
+
+    tell(name, 0)
+    job = MapJob(
+        database=workspace.database,
+        photos=workspace.photos,
+        out=work / name,
+        positions=workspace.positions,
+        partners=workspace.partners,
+        fixed_cameras=workspace.fixed_cameras,
+        settings=settings,
+        n_threads=n_threads,
+        tick=tick,
+    )
+    started = time.process_time()
+    models = run_mapper(name, MAPPERS[name], job, box=box)
+    components = [
+        judge(
+            model,
+            positions=workspace.positions,
+            home_ids=workspace.home_ids,
+            partners=workspace.partners,
+            settings=settings,
+        )
+        for model in models
+    ]
+    components.sort(key=lambda c: (not c.accepted, -len(c.image_ids)))
+    return Attempt(name, components, time.process_time() - started)

@@ -1,0 +1,166 @@
+"""What the mapper of a box sees: one small database, the photos by name, their positions."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from citysplat_core.errors import MappingError
+from citysplat_core.features import image_name, merge_databases, read_pair_counts
+from citysplat_core.mapping.georegister import Floats
+from citysplat_core.mapping.vouching import partners_of
+from citysplat_core.settings import MappingSettings
+
+_MIN_HOME_IMAGES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """The input of a mapper.
+
+    Attributes:
+        database: COLMAP database: photos, keypoints, priors, verified pairs; global ids.
+        photos: Folder with a link to every photo, by COLMAP name.
+        images: One row a photo, sorted by colmap_id: image_id, colmap_id, camera_id, box,
+            is_home, east_m, north_m, up_m.
+        positions: East, north, up by colmap_id, metres, city frame; up may be NaN.
+        partners: Verified partners by colmap_id, strongest first.
+        fixed_cameras: Cameras with known intrinsics and too few photos to refine them.
+        n_pairs: Verified pairs that are strong enough.
+        lack: Why it cannot be mapped; empty if it can.
+    """
+
+    database: Path
+    photos: Path
+    images: pd.DataFrame
+    positions: Mapping[int, Floats]
+    partners: Mapping[int, list[int]]
+    fixed_cameras: frozenset[int]
+    n_pairs: int
+    lack: str
+
+    @property
+    def home_ids(self) -> set[int]:
+        """The box's own photos."""
+        return set(self.images.loc[self.images["is_home"], "colmap_id"].tolist())
+
+
+def build_workspace(
+    box: str,
+    *,
+    box_images: Mapping[str, Path],
+    box_matches: Path,
+    fringe_matches: Mapping[str, Path],
+    fringe_images: Path,
+    work: Path,
+    settings: MappingSettings,
+) -> Workspace:
+    """Unite a box's photos and pairs with the fringe photos and pairs of its neighbours.
+
+    Args:
+        box: Key of the box.
+        box_images: Artifacts of the box and of the neighbours that have fringe photos.
+        box_matches: Artifact with the box's own verified pairs.
+        fringe_matches: Artifacts with the verified pairs across each border, by fringe key.
+        fringe_images: The plan's table of fringe photos.
+        work: Folder that keeps the database between a kill and the next run.
+        settings: Which pairs count, which cameras are refined.
+
+    Returns:
+        The workspace; ``lack`` says whether there is anything to map.
+
+    Raises:
+        MappingError: The box's or a neighbour's photos are not among ``box_images``.
+    """
+    images = _choose_images(box, box_images, fringe_matches, fringe_images)
+    database = work / "workspace.db"
+    if not database.is_file():
+        part = work / "workspace.part.db"
+        part.unlink(missing_ok=True)
+        sources = [p / "matches.db" for p in (box_matches, *fringe_matches.values())]
+        merge_databases(
+            [p for p in sources if p.is_file()],
+            part,
+            keep_descriptors=False,
+            image_ids=images["colmap_id"].tolist(),
+        )
+        part.rename(database)
+    pairs = read_pair_counts(database)
+    partners = partners_of(pairs, min_inliers=settings.min_matches)
+    gps = images[["east_m", "north_m", "up_m"]].to_numpy(float)
+    return Workspace(
+        database=database,
+        photos=_link_photos(images, box_images, work / "photos"),
+        images=images,
+        positions=dict(zip(images["colmap_id"].tolist(), gps, strict=True)),
+        partners=partners,
+        fixed_cameras=_fixed_cameras(images, box_images, settings.min_refine_images),
+        n_pairs=int((pairs["n_inliers"] >= settings.min_matches).sum()),
+        lack=_find_lack(images, partners, settings),
+    )
+
+
+def _choose_images(
+    box: str,
+    box_images: Mapping[str, Path],
+    fringe_matches: Mapping[str, Path],
+    fringe_images: Path,
+) -> pd.DataFrame:
+    """Take all usable home photos and the neighbours' photos of the given fringes."""
+    fringe = pd.read_parquet(fringe_images)
+    guests = fringe[fringe["fringe"].isin(list(fringe_matches)) & (fringe["box"] != box)]
+    missing = ({box} | set(guests["box"])) - set(box_images)
+    if missing:
+        raise MappingError(
+            f"the photos of {sorted(missing)} are not given",
+            expected="box_images of the box and of every neighbour with fringe photos",
+            fix="Materialize box_images of these boxes first.",
+            box=box,
+        )
+    tables = []
+    for key, path in sorted(box_images.items()):
+        table = pd.read_parquet(path / "images.parquet")
+        table = table[table["status"] == "ok"]
+        if key != box:
+            table = table[table["colmap_id"].isin(guests.loc[guests["box"] == key, "colmap_id"])]
+        tables.append(table.assign(box=key, is_home=key == box))
+    names = ["image_id", "colmap_id", "camera_id", "box", "is_home", "east_m", "north_m", "up_m"]
+    rows = pd.concat([table[names] for table in tables])
+    return rows.sort_values("colmap_id").reset_index(drop=True)
+
+
+def _link_photos(images: pd.DataFrame, box_images: Mapping[str, Path], folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for row in images.itertuples(index=False):
+        name = image_name(str(row.image_id))
+        os.symlink((box_images[str(row.box)] / "photos" / name).resolve(), folder / name)
+    return folder
+
+
+def _fixed_cameras(
+    images: pd.DataFrame, box_images: Mapping[str, Path], min_images: int
+) -> frozenset[int]:
+    cameras = pd.concat([pd.read_parquet(p / "cameras.parquet") for p in box_images.values()])
+    known = set(cameras.loc[cameras["has_prior_focal"].astype(bool), "camera_id"].tolist())
+    counts = images["camera_id"].value_counts()
+    return frozenset(int(c) for c, n in counts.items() if c in known and n < min_images)
+
+
+def _find_lack(
+    images: pd.DataFrame, partners: Mapping[int, list[int]], settings: MappingSettings
+) -> str:
+    n_home = int(images["is_home"].sum())
+    if n_home < _MIN_HOME_IMAGES:
+        return f"{n_home} photos: a sparse model needs at least {_MIN_HOME_IMAGES}"
+    if not partners:
+        return f"none of its {n_home} photos has a verified pair"
+    if len(partners) < settings.min_model_size:
+        return (
+            f"only {len(partners)} photos have a verified pair: "
+            f"a sparse model needs at least {settings.min_model_size}"
+        )
+    return ""
