@@ -1,4 +1,4 @@
-"""What the tests need from the machine: said in the header, skipped with a reason, never guessed."""
+"""What the tests need from the machine: said in the header, skipped with a reason."""
 
 import contextlib
 import json
@@ -48,12 +48,12 @@ def pytest_report_header() -> list[str]:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             found.append(f"{name} missing")
-    return [
-        f"citysplat: {', '.join(found)}",
-        f"machine: {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
+    machine = (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
         f"cuda {'yes' if has_cuda() else 'no'}, chromium {chromium_path() or 'no'}, "
-        f"real data {'yes' if real_data_path().is_dir() else 'no'}",
-    ]
+        f"real data {'yes' if real_data_path().is_dir() else 'no'}"
+    )
+    return [f"citysplat: {', '.join(found)}", f"machine: {machine}"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

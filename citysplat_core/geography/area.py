@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
+from shapely.prepared import prep
 
 from citysplat_core.errors import AreaError, GeoreferenceError
 from citysplat_core.geography.quadkeys import tile_bounds, tile_of
@@ -115,7 +116,7 @@ class Area:
         """List the web-mercator tiles that the area touches, as (z, x, y), sorted."""
         west, south, east, north = self.polygon.bounds
         xs, ys = tile_of([west, east], [north, south], zoom)
-        prepared = shapely.prepared.prep(self.polygon)
+        prepared = prep(self.polygon)
         return [
             (zoom, x, y)
             for x in range(int(xs[0]), int(xs[1]) + 1)

@@ -280,7 +280,7 @@ def put_ref(store: ObjectStore, **changes: object) -> None:
     store.put_bytes("refs/splat/x.json", json.dumps({**ref, **changes}).encode())
 
 
-def test_a_backup_killed_halfway_leaves_no_ref(store, s3_server, raw_client, tmp_path):
+def test_a_backup_killed_halfway_leaves_no_ref(store, s3_server, tmp_path):
     made = make_artifact(tmp_path, n_files=400)
     program = textwrap.dedent(f"""
         from pathlib import Path

@@ -104,7 +104,7 @@ def test_a_target_without_all_its_parts_is_refused(s3_server, missing):
 
 
 def test_an_endpoint_that_is_no_address_is_refused(s3_server):
-    with pytest.raises(StorageError, match="backup.endpoint_url is 'b2'"):
+    with pytest.raises(StorageError, match=r"backup\.endpoint_url is 'b2'"):
         open_store(s3_server, endpoint_url="b2")
 
 
