@@ -117,6 +117,14 @@ class MatchingSettings(_Settings):
     """Fewest inliers of a verified pair."""
     max_verified_distance_m: float = Field(60.0, gt=0)
     """A verified pair whose GPS positions are farther apart is refused, metres."""
+    max_heading_error_deg: float = Field(60.0, gt=0, le=180)
+    """A pair that turns the camera otherwise than the two headings say is refused, degrees."""
+    max_rotation_error_deg: float = Field(8.0, gt=0, le=180)
+    """A pair that disagrees with the rotations of all others is refused, degrees."""
+    max_direction_error_deg: float = Field(15.0, gt=0, le=180)
+    """A pair whose baseline points elsewhere than GPS says is refused, degrees (GPS noise on top)."""
+    gps_sigma_m: float = Field(4.0, gt=0)
+    """Expected error of a GPS position against its neighbour's, metres."""
     seed: int = 0
     """Seed of every random draw."""
 

@@ -1,17 +1,30 @@
 """Keypoints and descriptors of a box's photos, and the COLMAP databases that carry them."""
 
+from citysplat_core.features.backend import FeatureBackend, backend_named
 from citysplat_core.features.database import (
+    copy_database,
     create_database,
     finish_database,
     image_name,
     merge_databases,
+    pair_id_of,
     read_pair_counts,
+    remove_pairs,
+    strip_database,
 )
+from citysplat_core.features.extract import extract_box_features
 
 __all__ = [
+    "FeatureBackend",
+    "backend_named",
+    "copy_database",
     "create_database",
+    "extract_box_features",
     "finish_database",
     "image_name",
     "merge_databases",
+    "pair_id_of",
     "read_pair_counts",
+    "remove_pairs",
+    "strip_database",
 ]

@@ -317,3 +317,15 @@ def read_pair_counts(path: Path) -> pd.DataFrame:
     ]
     names = ["colmap_id_a", "colmap_id_b", "n_matches", "n_inliers", "config"]
     return pd.DataFrame(np.array(rows, dtype=np.int64).reshape(-1, 5), columns=names)
+
+
+def copy_database(source: Path, out: Path) -> None:
+    """Copy a database, unfinished or not, into one plain file; the source stays as it is.
+
+    Args:
+        source: A database, also one in WAL mode.
+        out: The file to make; it must not exist.
+    """
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(out),))
+    finish_database(out)

@@ -1,0 +1,177 @@
+"""Features of a box: from its photos to one COLMAP database, restartable after every chunk."""
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pycolmap
+
+from citysplat_core.errors import FeatureError
+from citysplat_core.features.backend import backend_named
+from citysplat_core.features.database import (
+    copy_database,
+    create_database,
+    finish_database,
+    image_name,
+)
+from citysplat_core.settings import FeatureSettings
+from citysplat_core.storage import Progress, StepReport, published
+
+logger = logging.getLogger(__name__)
+
+CHUNK_SIZE = 16
+"""Photos between two reports of progress; what a kill can cost."""
+
+
+def extract_box_features(
+    box: str,
+    *,
+    box_images: Path,
+    out: Path,
+    work: Path,
+    settings: FeatureSettings,
+    n_threads: int,
+    progress: Progress,
+) -> StepReport:
+    """Extract keypoints and descriptors of a box's photos: the artifact ``box_features``.
+
+    Killed at any point and called again with the same ``work``, it goes on with the photos that
+    are not done. The result does not depend on the number of threads.
+
+    Args:
+        box: Key of the box, for messages.
+        box_images: The artifact ``box_images`` of the box.
+        out: Empty folder; receives ``features.db`` and ``features.parquet``.
+        work: Folder of this fingerprint's unfinished work.
+        settings: Feature settings.
+        n_threads: Threads of the extractor.
+        progress: Called after every chunk of photos.
+
+    Returns:
+        Counts n_images, n_keypoints, keypoints_median, n_featureless. Skipped if the box has no
+        usable photo.
+
+    Raises:
+        FeatureError: The backend cannot run, photos are missing on disk, or no photo gave a
+            single keypoint.
+    """
+    images = pd.read_parquet(box_images / "images.parquet")
+    images = images[images["status"] == "ok"].sort_values("colmap_id")
+    photos = box_images / "photos"
+    _refuse_missing_photos(box, photos, images)
+    database = _working_database(
+        work, pd.read_parquet(box_images / "cameras.parquet"), images, settings
+    )
+    logger.info("box %s: features of %d photos by %s", box, len(images), settings.backend)
+    if len(images):
+        _extract_missing(database, photos, images, settings, n_threads, progress)
+    table = _keypoint_counts(database, images)
+    n_featureless = int((table["n_keypoints"] == 0).sum())
+    if len(table) and n_featureless == len(table):
+        raise FeatureError(
+            f"none of {len(table)} photos gave a keypoint",
+            expected="photos with texture",
+            fix="Look at the photos of the box; raise features.max_image_px if it is very small.",
+            box=box,
+        )
+    copy_database(database, out / "features.db")
+    with published(out / "features.parquet") as stream:
+        table.to_parquet(stream, compression="zstd", index=False)
+    counts = {
+        "n_images": len(table),
+        "n_keypoints": int(table["n_keypoints"].sum()),
+        "keypoints_median": float(table["n_keypoints"].median()) if len(table) else 0.0,
+        "n_featureless": n_featureless,
+    }
+    logger.info("box %s: %s", box, counts)
+    return StepReport(counts=counts, skipped="" if len(table) else "the box has no usable photo")
+
+
+def _refuse_missing_photos(box: str, photos: Path, images: pd.DataFrame) -> None:
+    names = [image_name(str(image_id)) for image_id in images["image_id"]]
+    missing = [name for name in names if not (photos / name).is_file()]
+    if missing:
+        raise FeatureError(
+            f"{len(missing)} of {len(names)} photos are not on disk ({', '.join(missing[:3])})",
+            expected=f"every photo with status ok in {photos}",
+            fix="Materialize box_images of this box again.",
+            box=box,
+        )
+
+
+def _working_database(
+    work: Path, cameras: pd.DataFrame, images: pd.DataFrame, settings: FeatureSettings
+) -> Path:
+    """Open the partial database of an earlier try, or make one that is whole or absent."""
+    database = work / "features.db"
+    if not database.exists():
+        part = work / "features.part.db"
+        for stale in work.glob("features.part.db*"):
+            stale.unlink()
+        create_database(
+            part,
+            cameras,
+            images,
+            prior_std_m=settings.prior_std_m,
+            prior_std_up_m=settings.prior_std_up_m,
+        )
+        finish_database(part)
+        part.replace(database)
+    return database
+
+
+def _extract_missing(
+    database: Path,
+    photos: Path,
+    images: pd.DataFrame,
+    settings: FeatureSettings,
+    n_threads: int,
+    progress: Progress,
+) -> None:
+    backend = backend_named(settings.backend)
+    done = _finished_ids(database)
+    todo = images[~images["colmap_id"].isin(done)]
+    if done:
+        logger.info("%d of %d photos were done before", len(done), len(images))
+    for first in range(0, len(todo), CHUNK_SIZE):
+        progress(len(done) + first, len(images), "photos")
+        chunk = todo.iloc[first : first + CHUNK_SIZE]
+        names = [image_name(str(image_id)) for image_id in chunk["image_id"]]
+        backend.extract(database, photos, names, settings=settings, n_threads=n_threads)
+        _mark_featureless(database, [int(key) for key in chunk["colmap_id"]])
+    progress(len(images), len(images), "photos")
+
+
+def _finished_ids(database: Path) -> set[int]:
+    query = "SELECT k.image_id FROM keypoints k JOIN descriptors d ON k.image_id = d.image_id"
+    with closing(sqlite3.connect(database)) as connection:
+        return {int(row[0]) for row in connection.execute(query)}
+
+
+def _mark_featureless(database: Path, colmap_ids: list[int]) -> None:
+    """Give a photo in which nothing was found empty tables, so that every reader finds its row."""
+    finished = _finished_ids(database)
+    missing = [key for key in colmap_ids if key not in finished]
+    if not missing:
+        return
+    logger.warning("%d photos gave no features (colmap ids %s)", len(missing), missing[:3])
+    empty = pycolmap.FeatureDescriptors(
+        pycolmap.FeatureExtractorType.SIFT, np.zeros((0, 128), dtype=np.uint8)
+    )
+    with pycolmap.Database.open(database) as opened, pycolmap.DatabaseTransaction(opened):
+        for key in missing:
+            if not opened.exists_keypoints(key):
+                opened.write_keypoints(key, np.zeros((0, 6), dtype=np.float32))
+            if not opened.exists_descriptors(key):
+                opened.write_descriptors(key, empty)
+
+
+def _keypoint_counts(database: Path, images: pd.DataFrame) -> pd.DataFrame:
+    with closing(sqlite3.connect(database)) as connection:
+        counts = dict(connection.execute("SELECT image_id, rows FROM keypoints"))
+    table = images[["image_id", "colmap_id"]].reset_index(drop=True)
+    n_keypoints = [int(counts.get(int(key), 0)) for key in table["colmap_id"]]
+    return table.assign(n_keypoints=np.array(n_keypoints, dtype=np.int64))

@@ -1,0 +1,146 @@
+"""Features of hloc (Hierarchical-Localization), where a user has installed it.
+
+hloc is in no package registry. It is looked for when a city asks for it, never imported before.
+Its descriptors go through COLMAP's SIFT matcher, which takes 128 non-negative dimensions; the
+learned ones of other sizes need a matcher of their own.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pycolmap
+
+from citysplat_core.errors import FeatureError
+from citysplat_core.settings import FeatureSettings
+
+INSTALL: Final = (
+    'pip install "git+https://github.com/cvg/Hierarchical-Localization'
+    '@c13273bd0ecc2917a35910fd843712a1c6243193"'
+)
+"""The pinned install that this adapter was written for."""
+
+
+class HlocBackend:
+    """One of hloc's extractor configurations.
+
+    Args:
+        conf: Name of the configuration in ``hloc.extract_features.confs``, as ``sift``.
+
+    Raises:
+        FeatureError: hloc is not installed, or no configuration is named.
+    """
+
+    def __init__(self, conf: str) -> None:
+        """Refuse at once what cannot work."""
+        if not conf:
+            raise FeatureError(
+                "feature backend hloc names no configuration",
+                expected="hloc:NAME, as hloc:sift",
+                fix="Correct features.backend in city.toml.",
+            )
+        if find_spec("hloc") is None or find_spec("h5py") is None:
+            raise FeatureError(
+                f"feature backend hloc:{conf} was asked for and hloc is not installed",
+                expected="the packages hloc and h5py",
+                fix=f'Install it with `{INSTALL}`, or set features.backend = "sift".',
+            )
+        self._conf = conf
+
+    def extract(
+        self,
+        database: Path,
+        photos: Path,
+        names: Sequence[str],
+        *,
+        settings: FeatureSettings,
+        n_threads: int,
+    ) -> None:
+        """Run hloc on the photos and write its keypoints and descriptors into the database.
+
+        Args:
+            database: COLMAP database with the images' rows.
+            photos: Folder of the photos.
+            names: Image names to work on.
+            settings: The whole feature settings.
+            n_threads: Not used: hloc takes torch's own setting.
+
+        Raises:
+            FeatureError: hloc has no such configuration, or its descriptors cannot be matched.
+        """
+        del n_threads
+        from hloc import extract_features  # type: ignore[import-not-found]
+
+        if self._conf not in extract_features.confs:
+            raise FeatureError(
+                f"hloc has no configuration {self._conf!r}",
+                expected=f"one of {', '.join(sorted(extract_features.confs))}",
+                fix="Correct features.backend in city.toml.",
+            )
+        conf = {**extract_features.confs[self._conf]}
+        conf["preprocessing"] = {**conf["preprocessing"], "resize_max": settings.max_image_px}
+        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+            h5 = Path(folder) / "features.h5"
+            # hloc's default stores keypoints as float16: a grid of one pixel above 1024 px.
+            extract_features.main(
+                conf, photos, image_list=list(names), feature_path=h5, as_half=False
+            )
+            import_hloc_features(h5, database, names)
+
+
+def import_hloc_features(h5: Path, database: Path, names: Sequence[str]) -> None:
+    """Copy keypoints and descriptors of an hloc ``features.h5`` into a COLMAP database.
+
+    hloc puts (0, 0) at the centre of the top-left pixel, COLMAP at its corner: 0.5 is added.
+
+    Args:
+        h5: hloc's file: a group an image with ``keypoints`` (N, 2) and ``descriptors`` (D, N).
+        database: COLMAP database with the images' rows.
+        names: Image names to copy; those that have features in the database are passed over.
+
+    Raises:
+        FeatureError: An image is missing in the file, or its descriptors cannot be matched.
+    """
+    import h5py  # type: ignore[import-not-found]
+
+    with h5py.File(h5, "r") as file, pycolmap.Database.open(database) as opened:
+        absent = [name for name in names if name not in file]
+        if absent:
+            raise FeatureError(
+                f"{len(absent)} of {len(names)} photos are not in {h5.name} ({absent[:3]})",
+                expected="a group for every photo",
+                fix="Run hloc's extraction again.",
+            )
+        for name in names:
+            image = opened.read_image_with_name(name)
+            if image is None:
+                raise FeatureError(
+                    f"photo {name} is not in {database.name}",
+                    expected="a row for every photo",
+                    fix="Delete the unfinished work of this step and run it again.",
+                )
+            image_id = image.image_id
+            if opened.exists_keypoints(image_id):
+                continue
+            descriptors = _as_sift_descriptors(file[name]["descriptors"][()].T, name)
+            keypoints = file[name]["keypoints"][()].astype(np.float32) + np.float32(0.5)
+            with pycolmap.DatabaseTransaction(opened):
+                opened.write_keypoints(image_id, keypoints)
+                opened.write_descriptors(image_id, descriptors)
+
+
+def _as_sift_descriptors(values: Any, name: str) -> Any:  # noqa: ANN401 - pycolmap has no types
+    if values.shape[1] != 128 or values.min(initial=0.0) < 0:
+        raise FeatureError(
+            f"hloc's descriptors of {name} have {values.shape[1]} dimensions,"
+            f" smallest value {values.min(initial=0.0):.2f}",
+            expected="128 non-negative dimensions (SIFT), which the matcher understands",
+            fix='Set features.backend = "hloc:sift" or "sift".',
+        )
+    length = np.linalg.norm(values.astype(np.float32), axis=1, keepdims=True)
+    scaled = np.rint(512.0 * values / np.maximum(length, 1e-9))  # COLMAP's scale of unit vectors
+    data = np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8))
+    return pycolmap.FeatureDescriptors(pycolmap.FeatureExtractorType.SIFT, data)

@@ -1,0 +1,126 @@
+"""Refuse verified pairs that cannot be true: look-alike houses pass every image test.
+
+The tests run in order; each hears only the pairs that the earlier ones kept. A pair that lacks
+what a test needs passes it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citysplat_core.matching.headings import Headings, settle_headings
+from citysplat_core.matching.pairs import wrap_deg
+from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.rotations import (
+    average_rotations,
+    components_of,
+    direction_errors_deg,
+    rotation_errors_deg,
+)
+from citysplat_core.matching.verify import UNCALIBRATED, Edges
+from citysplat_core.settings import MatchingSettings
+
+_UNCALIBRATED_SLACK: Final = 4.0
+"""Factor on the rotation limit where the focal length is a guess: true pairs err by 20 degrees."""
+_MAX_REFUSED_SHARE: Final = 0.35
+"""A test of directions that refuses more of a component speaks about its GPS, not its pairs."""
+_SCATTER: Final = 1.7
+"""How far, in standard deviations, GPS may turn a baseline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gates said.
+
+    Attributes:
+        reasons: The refusing test of every pair (distance, heading, rotation, direction), "" for
+            the kept ones, one an edge.
+        headings: The headings that were believed.
+        notes: What a reader should know, as tests that were not believed.
+    """
+
+    reasons: tuple[str, ...]
+    headings: Headings
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def judge_pairs(photos: Photos, edges: Edges, settings: MatchingSettings) -> Verdict:
+    """Test every verified pair against GPS, headings and the rotations of all other pairs.
+
+    Args:
+        photos: The photos, with GPS and compass.
+        edges: Verified pairs with relative poses.
+        settings: Limits of the tests.
+
+    Returns:
+        One verdict an edge; the same input gives the same verdict.
+    """
+    reasons = np.full(len(edges), "", dtype=object)
+    first, second = edges.rows[:, 0], edges.rows[:, 1]
+    move = photos.east_north_m[second] - photos.east_north_m[first]
+    distance_m = np.hypot(move[:, 0], move[:, 1])
+    reasons[distance_m > settings.max_verified_distance_m] = "distance"
+    headings = settle_headings(photos, edges.select(reasons == ""))
+    error_deg = heading_errors_deg(headings.heading_deg, edges)
+    reasons[(reasons == "") & (error_deg > settings.max_heading_error_deg)] = "heading"
+    notes = []
+    kept = np.flatnonzero(reasons == "")
+    for members in components_of(edges.rows[kept], len(photos)):
+        own = kept[members]
+        note = _judge_component(photos, edges, own, reasons, settings)
+        if note:
+            notes.append(note)
+    return Verdict(reasons=tuple(map(str, reasons)), headings=headings, notes=tuple(notes))
+
+
+def heading_errors_deg(heading_deg: NDArray[np.float64], edges: Edges) -> NDArray[np.float64]:
+    """Return how far each pair's turn is from the turn of its two headings, degrees, 0 to 180.
+
+    Cameras are taken to be upright. NaN where a heading is unknown.
+
+    Args:
+        heading_deg: Headings clockwise from north, degrees, shape (N,).
+        edges: Verified pairs.
+    """
+    forward = edges.rotation[:, 2, :]  # optical axis of the second camera, in the first one
+    turn = np.degrees(np.arctan2(forward[:, 0], forward[:, 2]))
+    expected = heading_deg[edges.rows[:, 1]] - heading_deg[edges.rows[:, 0]]
+    return np.abs(wrap_deg(turn - expected))
+
+
+def _judge_component(
+    photos: Photos,
+    edges: Edges,
+    own: NDArray[np.intp],
+    reasons: NDArray[np.object_],
+    settings: MatchingSettings,
+) -> str:
+    """Run the tests of rotation and direction on one connected set of pairs; write the reasons."""
+    mask = np.zeros(len(edges), dtype=bool)
+    mask[own] = True
+    part = edges.select(mask)
+    world = average_rotations(part, seed=settings.seed)
+    if world is None:
+        return f"rotations of {len(own)} pairs could not be averaged; not tested"
+    slack = np.where(part.config == UNCALIBRATED, _UNCALIBRATED_SLACK, 1.0)
+    wrong = rotation_errors_deg(part, world) > settings.max_rotation_error_deg * slack
+    reasons[own[wrong]] = "rotation"
+    left, own_left = part.select(~wrong), own[~wrong]
+    errors_deg, baseline_m = direction_errors_deg(
+        photos.east_north_m, left, world, sigma_m=settings.gps_sigma_m, seed=settings.seed
+    )
+    with np.errstate(divide="ignore"):
+        noise_deg = np.degrees(np.arctan(_SCATTER * settings.gps_sigma_m / baseline_m))
+    limit_deg = (settings.max_direction_error_deg + noise_deg) * np.where(
+        left.config == UNCALIBRATED, 2.0, 1.0
+    )
+    astray = errors_deg > limit_deg
+    if astray.mean() > _MAX_REFUSED_SHARE:
+        return (
+            f"{int(astray.sum())} of {len(astray)} baselines of a component disagree with GPS;"
+            " its positions are too poor for this test, nothing refused"
+        )
+    reasons[own_left[astray]] = "direction"
+    return ""

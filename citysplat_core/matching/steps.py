@@ -1,0 +1,259 @@
+"""The two steps of matching: inside a box, and across the fringe between two boxes."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from citysplat_core.features import (
+    copy_database,
+    finish_database,
+    merge_databases,
+    remove_pairs,
+    strip_database,
+)
+from citysplat_core.matching.gates import Verdict, judge_pairs
+from citysplat_core.matching.headings import compass_that_follows_motion
+from citysplat_core.matching.pairs import (
+    propose_fringe_pairs,
+    propose_sequence_pairs,
+    propose_spatial_pairs,
+)
+from citysplat_core.matching.photos import Photos, read_photos
+from citysplat_core.matching.report import draw_match_graph, summarize_pairs
+from citysplat_core.matching.table import enter_refusals, enter_results, tabulate_proposals
+from citysplat_core.matching.verify import match_pairs, read_edges
+from citysplat_core.settings import MatchingSettings
+from citysplat_core.storage import Progress, StepReport, published, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What is to be matched, and where: the same for a box and a fringe."""
+
+    key: str
+    photos: Photos
+    proposals: Mapping[str, NDArray[np.int32]]
+    database: Path
+    out: Path
+    empty_reason: str
+
+
+def match_box(
+    box: str,
+    *,
+    box_images: Path,
+    box_features: Path,
+    out: Path,
+    work: Path,
+    settings: MatchingSettings,
+    n_threads: int,
+    progress: Progress,
+) -> StepReport:
+    """Match the photos inside a box: the artifact ``box_matches``.
+
+    Args:
+        box: Key of the box.
+        box_images: The artifact ``box_images`` of the box.
+        box_features: The artifact ``box_features`` of the box.
+        out: Empty folder; receives ``pairs.parquet``, ``matches.db``, ``report.json``,
+            ``graph.png``.
+        work: Folder of this fingerprint's unfinished work; a killed step goes on from there.
+        settings: Matching settings.
+        n_threads: Threads; the result does not depend on it.
+        progress: Called after every chunk of pairs.
+
+    Returns:
+        Counts of pairs. Skipped, with the reason, if no pair of the box is verified.
+
+    Raises:
+        MatchingError: A position is not finite, or COLMAP could not work on the database.
+        FeatureError: A database exists where a new one has to be made.
+    """
+    photos = read_photos([box_images])
+    proposals: dict[str, NDArray[np.int32]] = {}
+    if len(photos) >= 2:
+        proposals = {
+            "sequence": propose_sequence_pairs(
+                photos.sequence, photos.captured_at, steps=settings.sequence_steps
+            ),
+            "spatial": propose_spatial_pairs(
+                photos.east_north_m,
+                compass_that_follows_motion(photos),
+                photos.sequence,
+                radius_m=settings.radius_m,
+                max_neighbours=settings.max_neighbours,
+                max_turn_deg=settings.max_turn_deg,
+            ),
+        }
+    database = work / "matches.db"
+    if not database.exists():
+        _make_whole(database, [box_features / "features.db"], None)
+    too_few = f"the box has {len(photos)} usable photos" if len(photos) < 2 else ""
+    task = _Task(
+        key=box,
+        photos=photos,
+        proposals=proposals,
+        database=database,
+        out=out,
+        empty_reason=too_few,
+    )
+    return _match_and_write(task, settings, n_threads, progress)
+
+
+def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
+    fringe: str,
+    *,
+    images_a: Path,
+    images_b: Path,
+    features_a: Path,
+    features_b: Path,
+    fringe_images: Path,
+    out: Path,
+    work: Path,
+    settings: MatchingSettings,
+    n_threads: int,
+    progress: Progress,
+) -> StepReport:
+    """Match the photos on both sides of a border: the artifact ``fringe_matches``.
+
+    Args:
+        fringe: Key of the fringe, ``A--B``.
+        images_a: The artifact ``box_images`` of box A.
+        images_b: The artifact ``box_images`` of box B.
+        features_a: The artifact ``box_features`` of box A.
+        features_b: The artifact ``box_features`` of box B.
+        fringe_images: The plan's ``fringe_images.parquet``.
+        out: Empty folder; receives the same files as `match_box`.
+        work: Folder of this fingerprint's unfinished work.
+        settings: Matching settings.
+        n_threads: Threads; the result does not depend on it.
+        progress: Called after every chunk of pairs.
+
+    Returns:
+        Counts of pairs. Skipped, with the reason, if a side has no usable photo near the border
+        or no pair is verified.
+
+    Raises:
+        MatchingError: A position is not finite, or COLMAP could not work on the database.
+        FeatureError: The two boxes were not made from one catalog.
+    """
+    both = read_photos([images_a, images_b])
+    compass = compass_that_follows_motion(both)  # whole boxes say more than their margins
+    plan = pd.read_parquet(fringe_images)
+    members = plan.loc[plan["fringe"] == fringe, "colmap_id"].to_numpy()
+    rows = np.flatnonzero(np.isin(both.colmap_id, members))
+    photos = both.select(rows)
+    counts = [int((photos.side == side).sum()) for side in (0, 1)]
+    proposals = _propose_across(photos, compass[rows], settings) if all(counts) else {}
+    database = work / "matches.db"
+    if not database.exists():
+        sources = [features_a / "features.db", features_b / "features.db"]
+        _make_whole(database, sources, set(photos.colmap_id.tolist()))
+    boxes = fringe.split("--")
+    empty = [box for box, number in zip(boxes, counts, strict=True) if not number]
+    reason = f"no usable photo near the border in {' and '.join(empty)}" if empty else ""
+    task = _Task(
+        key=fringe,
+        photos=photos,
+        proposals=proposals,
+        database=database,
+        out=out,
+        empty_reason=reason,
+    )
+    return _match_and_write(task, settings, n_threads, progress)
+
+
+def _propose_across(
+    photos: Photos, compass_deg: NDArray[np.float64], settings: MatchingSettings
+) -> dict[str, NDArray[np.int32]]:
+    along = propose_sequence_pairs(
+        photos.sequence, photos.captured_at, steps=settings.sequence_steps
+    )
+    across = photos.side[along[:, 0]] != photos.side[along[:, 1]]
+    fringe = propose_fringe_pairs(
+        photos.east_north_m,
+        compass_deg,
+        photos.sequence,
+        photos.side,
+        radius_m=settings.radius_m,
+        max_neighbours=settings.max_neighbours,
+        max_turn_deg=settings.max_turn_deg,
+    )
+    return {"fringe": fringe, "sequence": along[across]}
+
+
+def _make_whole(database: Path, sources: list[Path], image_ids: set[int] | None) -> None:
+    """Make the working database so that a kill leaves it whole or absent."""
+    part = database.with_suffix(".part.db")
+    for stale in database.parent.glob(f"{part.name}*"):
+        stale.unlink()
+    merge_databases(sources, part, keep_descriptors=True, image_ids=image_ids, keep_pairs=False)
+    part.replace(database)
+
+
+def _match_and_write(
+    task: _Task, settings: MatchingSettings, n_threads: int, progress: Progress
+) -> StepReport:
+    photos, database = task.photos, task.database
+    table = tabulate_proposals(photos, task.proposals, settings)
+    logger.info("%s: %d photos, %d pairs proposed", task.key, len(photos), len(table))
+    tried = table[table["state"] != "refused"]
+    pairs = list(zip(tried["colmap_id_a"].tolist(), tried["colmap_id_b"].tolist(), strict=True))
+    names = dict(zip(photos.colmap_id.tolist(), photos.names, strict=True))
+    if pairs:
+        match_pairs(
+            database, pairs, names, settings=settings, n_threads=n_threads, progress=progress
+        )
+    table = enter_results(table, database, settings)
+    edges = read_edges(database, photos.colmap_id)
+    verdict = judge_pairs(photos, edges, settings)
+    table = enter_refusals(table, photos, edges, verdict.reasons)
+    _write_database(database, task.out / "matches.db", table)
+    with published(task.out / "pairs.parquet") as stream:
+        table.to_parquet(stream, compression="zstd", index=False)
+    total = _write_report(task, table, verdict, settings)
+    skipped = task.empty_reason
+    if not skipped and not total["verified"]:
+        skipped = f"none of {total['proposed']} proposed pairs could be verified"
+    return StepReport(
+        counts={"n_images": len(photos), **{f"pairs_{name}": n for name, n in total.items()}},
+        skipped=skipped,
+        previews={"match graph": task.out / "graph.png"},
+    )
+
+
+def _write_report(
+    task: _Task, table: pd.DataFrame, verdict: Verdict, settings: MatchingSettings
+) -> dict[str, int]:
+    """Write the report and the picture; return the totals."""
+    report = summarize_pairs(table, settings)
+    report["headings"] = {
+        "solved_from_pairs": verdict.headings.n_visual,
+        "compass": verdict.headings.n_compass,
+        "unknown": verdict.headings.n_unknown,
+    }
+    report["notes"] = list(verdict.notes)
+    write_json(task.out / "report.json", report)
+    draw_match_graph(task.out / "graph.png", f"pairs of {task.key}", task.photos, table)
+    total: dict[str, int] = report["total"]
+    logger.info("%s: %s, refused %s", task.key, total, report["refused"])
+    return total
+
+
+def _write_database(database: Path, out: Path, table: pd.DataFrame) -> None:
+    """Copy the database without refused pairs, descriptors and raw matches."""
+    copy_database(database, out)
+    keys = zip(table["colmap_id_a"].tolist(), table["colmap_id_b"].tolist(), strict=True)
+    dropped = [
+        pair for pair, kept in zip(keys, table["state"] == "verified", strict=True) if not kept
+    ]
+    remove_pairs(out, dropped)
+    strip_database(out)
+    finish_database(out)

@@ -1,0 +1,119 @@
+"""The table of proposed pairs: what was tried, what came of it and why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pycolmap
+from numpy.typing import NDArray
+
+from citysplat_core.features import read_pair_counts
+from citysplat_core.matching.pairs import wrap_deg
+from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.verify import Edges
+from citysplat_core.settings import MatchingSettings
+
+COLUMNS: Final = (
+    "colmap_id_a",
+    "colmap_id_b",
+    "sources",
+    "distance_m",
+    "turn_deg",
+    "n_matches",
+    "n_inliers",
+    "state",
+    "reason",
+)
+"""Columns of ``pairs.parquet``, in order."""
+
+_FAILED_CONFIGS: Final = {
+    int(pycolmap.TwoViewGeometryConfiguration.DEGENERATE): "no geometry fits",
+    int(pycolmap.TwoViewGeometryConfiguration.WATERMARK): "only a watermark matches",
+}
+
+
+def tabulate_proposals(
+    photos: Photos, proposals: Mapping[str, NDArray[np.int32]], settings: MatchingSettings
+) -> pd.DataFrame:
+    """Unite the proposals of all sources into one table, every pair once.
+
+    Args:
+        photos: The photos; rows are in ascending order of colmap id.
+        proposals: Source name to pairs of rows (i, j) with i < j.
+        settings: Pairs beyond ``max_verified_distance_m`` are refused before they cost anything.
+
+    Returns:
+        The columns of ``pairs.parquet``, sorted by ids; state is ``unmatched`` or ``refused``.
+    """
+    sources: dict[tuple[int, int], list[str]] = {}
+    for source in sorted(proposals):
+        for first, second in proposals[source].tolist():
+            sources.setdefault((first, second), []).append(source)
+    rows = np.array(sorted(sources), dtype=np.int64).reshape(-1, 2)
+    move = photos.east_north_m[rows[:, 1]] - photos.east_north_m[rows[:, 0]]
+    distance_m = np.hypot(move[:, 0], move[:, 1])
+    turn_deg = np.abs(wrap_deg(photos.heading_deg[rows[:, 1]] - photos.heading_deg[rows[:, 0]]))
+    far = distance_m > settings.max_verified_distance_m
+    return pd.DataFrame(
+        {
+            "colmap_id_a": photos.colmap_id[rows[:, 0]].astype(np.int32),
+            "colmap_id_b": photos.colmap_id[rows[:, 1]].astype(np.int32),
+            "sources": pd.array(["|".join(sources[pair]) for pair in sorted(sources)], dtype="str"),
+            "distance_m": distance_m,
+            "turn_deg": turn_deg,
+            "n_matches": np.zeros(len(rows), dtype=np.int32),
+            "n_inliers": np.zeros(len(rows), dtype=np.int32),
+            "state": pd.array(np.where(far, "refused", "unmatched"), dtype="str"),
+            "reason": pd.array(np.where(far, "distance", "not tried"), dtype="str"),
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def enter_results(table: pd.DataFrame, database: Path, settings: MatchingSettings) -> pd.DataFrame:
+    """Write counts, state and reason of the matched pairs of a database into the table."""
+    counts = read_pair_counts(database)
+    keys = ["colmap_id_a", "colmap_id_b"]
+    joined = table[keys].merge(counts, on=keys, how="left")
+    tried = joined["config"].notna().to_numpy()
+    n_matches = joined["n_matches"].fillna(0).to_numpy(dtype=np.int32)
+    n_inliers = joined["n_inliers"].fillna(0).to_numpy(dtype=np.int32)
+    config = joined["config"].fillna(-1).to_numpy(dtype=np.int64)
+    failed = np.isin(config, list(_FAILED_CONFIGS))
+    verified = tried & (n_inliers >= settings.min_inliers) & ~failed
+    reason = table["reason"].to_numpy(dtype=object).copy()
+    reason[tried] = "too few inliers"
+    reason[tried & (n_matches < settings.min_inliers)] = "too few matches"
+    for number, text in _FAILED_CONFIGS.items():
+        reason[(config == number) & (n_matches >= settings.min_inliers)] = text
+    reason[verified] = ""
+    state = np.where(verified, "verified", table["state"].to_numpy(dtype=object))
+    return table.assign(
+        n_matches=n_matches,
+        n_inliers=n_inliers,
+        state=pd.array(state, dtype="str"),
+        reason=pd.array(reason, dtype="str"),
+    )
+
+
+def enter_refusals(
+    table: pd.DataFrame, photos: Photos, edges: Edges, reasons: tuple[str, ...]
+) -> pd.DataFrame:
+    """Write the verdict of the gates into the table."""
+    ids = photos.colmap_id[edges.rows]
+    refused = {
+        (int(first), int(second)): reason
+        for (first, second), reason in zip(ids.tolist(), reasons, strict=True)
+        if reason
+    }
+    keys = zip(table["colmap_id_a"].tolist(), table["colmap_id_b"].tolist(), strict=True)
+    found = np.array([refused.get(key, "") for key in keys], dtype=object)
+    hit = found != ""
+    return table.assign(
+        state=pd.array(
+            np.where(hit, "refused", table["state"].to_numpy(dtype=object)), dtype="str"
+        ),
+        reason=pd.array(np.where(hit, found, table["reason"].to_numpy(dtype=object)), dtype="str"),
+    )
