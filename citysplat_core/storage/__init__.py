@@ -1,6 +1,12 @@
 """Artifacts that appear whole or not at all, and where they are kept."""
 
 from citysplat_core.storage.artifact import Artifact, ArtifactStore
+from citysplat_core.storage.failures import (
+    Failure,
+    clear_failure,
+    read_failures,
+    record_failure,
+)
 from citysplat_core.storage.files import published, read_json, sync_directory, write_json
 from citysplat_core.storage.fingerprint import digest_of, fingerprint, settings_dict, sha256_of
 from citysplat_core.storage.report import Progress, StepReport, no_progress
@@ -9,15 +15,19 @@ from citysplat_core.storage.tables import digest_of_frame, digest_of_table
 __all__ = [
     "Artifact",
     "ArtifactStore",
+    "Failure",
     "Progress",
     "StepReport",
+    "clear_failure",
     "digest_of",
     "digest_of_frame",
     "digest_of_table",
     "fingerprint",
     "no_progress",
     "published",
+    "read_failures",
     "read_json",
+    "record_failure",
     "settings_dict",
     "sha256_of",
     "sync_directory",

@@ -1,0 +1,100 @@
+"""A new city file."""
+
+import json
+from pathlib import Path
+
+from citysplat_core.errors import ConfigError
+from citysplat_core.geography import Area
+from citysplat_core.settings import City, load_city
+from citysplat_core.storage import published
+
+_TEMPLATE = """\
+# A CitySplat city. Every setting has a default; docs/settings.md lists them all.
+name = {name}
+area = {area}
+{extra}
+[frame] # the city frame's origin: changing it moves every model
+origin_lon = {lon}
+origin_lat = {lat}
+origin_alt_m = 0.0
+
+[source]
+{source}
+[splat] # on a GPU: iterations = 15000, width_px = 1024, max_gaussians = 1000000, sh_degree = 3
+"""
+
+
+def new_city(
+    folder: Path,
+    *,
+    area: str,
+    name: str = "",
+    photos: Path | None = None,
+    positions: Path | None = None,
+    source: dict[str, str | int] | None = None,
+    sections: str = "",
+    truth: str = "",
+) -> City:
+    """Write a city file and read it back.
+
+    Args:
+        folder: The city's folder; made if it is not there.
+        area: ``west,south,east,north`` in degrees, or a GeoJSON file, which is copied.
+        name: Name of the city; the folder's name if empty.
+        photos: Folder of the user's own photos; None: Mapillary.
+        positions: CSV of their positions.
+        source: More values of the [source] section.
+        sections: More sections, as TOML.
+        truth: A simulated city's table of true poses, relative to the folder.
+
+    Raises:
+        ConfigError: There is a city.toml already, or the folder of photos is not there.
+        AreaError: The area cannot be used; nothing is written then.
+    """
+    file = folder / "city.toml"
+    if file.exists():
+        raise ConfigError(
+            f"{file} is there already",
+            expected="a new folder",
+            fix="Edit that file, or choose another folder; nothing was changed.",
+        )
+    path = Path(area)
+    is_file = area.endswith((".json", ".geojson")) or path.is_file()
+    polygon = Area.from_geojson(path) if is_file else Area.from_bounds(area)
+    values = {**_source_of(photos, positions), **(source or {})}
+    lon, lat = polygon.center()
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_file:
+        with published(folder / "area.geojson") as stream:
+            stream.write(json.dumps(polygon.to_geojson()).encode())
+    text = _TEMPLATE.format(
+        name=json.dumps(name or folder.absolute().name),
+        area=json.dumps("area.geojson" if is_file else area),
+        extra=f"truth = {json.dumps(truth)}\n" if truth else "",
+        lon=round(lon, 7),
+        lat=round(lat, 7),
+        source="".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items()),
+    )
+    with published(file) as stream:
+        stream.write((text + sections).encode())
+    return load_city(file)
+
+
+def _source_of(photos: Path | None, positions: Path | None) -> dict[str, str | int]:
+    if photos is None:
+        if positions is not None:
+            raise ConfigError(
+                "--positions without --photos",
+                expected="a folder of photos that the positions belong to",
+                fix="Add --photos FOLDER.",
+            )
+        return {"kind": "mapillary"}
+    for given in (photos, positions):
+        if given is not None and not given.exists():
+            raise ConfigError(
+                f"{given} does not exist",
+                expected="a folder of photos, and a CSV if one is given",
+                fix="Check the path; nothing was written.",
+            )
+    table = {"positions_csv": str(positions.absolute())} if positions else {}
+    return {"kind": "folder", "path": str(photos.absolute()), **table}

@@ -1,0 +1,52 @@
+"""Where each box stands."""
+
+from citysplat_core.geography import load_plan
+from citysplat_core.settings import City
+from citysplat_core.storage import ArtifactStore, read_failures
+
+BOX_STAGES = ("box_images", "box_features", "box_matches", "sparse_model", "splat")
+
+
+def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
+    """Give a table of the boxes: one row each, one column a stage.
+
+    Returns:
+        Headings, and cells: ``done`` with a number, ``skipped`` with the reason, ``FAILED``, or
+        ``-`` where nothing was made yet. Without a plan there are no rows.
+    """
+    columns = ["box", "photos", *BOX_STAGES, "fringes"]
+    plan_file = city.root / "plan.json"
+    if not plan_file.is_file():
+        return columns, []
+    plan, store = load_plan(plan_file), ArtifactStore(city.root)
+    failed = {(f.asset, f.partition) for f in read_failures(city.root)}
+    rows = []
+    for box in plan.boxes:
+        cells = [_cell(store, failed, stage, box.key) for stage in BOX_STAGES]
+        fringes = plan.fringes_of(box.key)
+        done = sum(store.find("fringe_matches", key) is not None for key in fringes)
+        rows.append([box.key, str(box.n_images), *cells, f"{done}/{len(fringes)}"])
+    return columns, rows
+
+
+_NUMBERS = {
+    "box_images": ("ok", "ok"),
+    "box_features": ("images", "photos"),
+    "box_matches": ("verified", "pairs"),
+    "sparse_model": ("home_registered", "registered"),
+    "splat": ("psnr_db", "dB"),
+}
+
+
+def _cell(store: ArtifactStore, failed: set[tuple[str, str]], asset: str, box: str) -> str:
+    if (asset, box) in failed:
+        return "FAILED"
+    artifact = store.find(asset, box)
+    if artifact is None:
+        return "-"
+    if artifact.skipped:
+        return f"skipped: {artifact.skipped}"
+    name, unit = _NUMBERS[asset]
+    value = artifact.counts.get(name)
+    number = f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"done ({number} {unit})"

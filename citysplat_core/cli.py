@@ -1,0 +1,163 @@
+"""``citysplat``: what needs no orchestrator. The commands that run Dagster are added on top."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from citysplat_core.city.new_city import new_city
+from citysplat_core.city.picture_report import write_city_report
+from citysplat_core.city.server import serve
+from citysplat_core.city.status import box_rows
+from citysplat_core.city.summary import summarize
+from citysplat_core.errors import CitySplatError, ConfigError
+from citysplat_core.settings import City, load_city
+from citysplat_core.storage import ArtifactStore, read_failures
+
+console = Console()
+
+city_option = click.option(
+    "--city",
+    "city_path",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default="this folder",
+    help="city.toml, or the folder that holds it.",
+)
+
+
+class _Group(click.Group):
+    """Shows our own errors as one line and exits with 2; anything else is a defect and traces."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except CitySplatError as error:
+            click.echo(f"citysplat: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="citysplat")
+def main() -> None:
+    """Turn street-level photos into a walkable, georeferenced city of Gaussian splats.
+
+    Start with `citysplat demo` (no token, no GPU), or with `citysplat init` for a city of your own.
+    """
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--area", required=True, help="west,south,east,north in degrees, or a GeoJSON file.")
+@click.option("--name", default="", help="Name of the city; the folder's name if not given.")
+@click.option("--photos", type=click.Path(path_type=Path), help="A folder of your own photos.")
+@click.option(
+    "--positions", type=click.Path(path_type=Path), help="A CSV of their positions, else EXIF GPS."
+)
+def init(folder: Path, area: str, name: str, photos: Path | None, positions: Path | None) -> None:
+    """Write FOLDER/city.toml for an area and a source of photos.
+
+    Without --photos the source is Mapillary: get a free token at mapillary.com/developer and put it
+    into the environment variable MAPILLARY_TOKEN before `citysplat run`.
+    """
+    city = new_city(folder, area=area, name=name, photos=photos, positions=positions)
+    console.print(f"Wrote {city.file}")
+    if photos is None:
+        console.print("Next: export MAPILLARY_TOKEN=..., then")
+    console.print(f"Next: citysplat run --city {folder}")
+
+
+@main.command()
+@city_option
+def status(city_path: Path) -> None:
+    """Show where each box stands, and what failed."""
+    city = load_city(city_path)
+    columns, rows = box_rows(city)
+    table = Table(*columns, title=city.settings.name, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    failures = read_failures(city.root)
+    for failure in failures:
+        console.print(
+            f"[red]{failure.asset} {failure.partition}[/] {failure.failed_at}: {failure.message}",
+            soft_wrap=True,
+        )
+    if failures:
+        console.print("Run again to try what failed; finished work is kept.")
+
+
+@main.command()
+@city_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def summary(city_path: Path, *, as_json: bool) -> None:
+    """Print the numbers of a city."""
+    values = summarize(load_city(city_path))
+    if as_json:
+        click.echo(json.dumps(values, indent=1))
+        return
+    print_summary(values)
+
+
+@main.command()
+@city_option
+def report(city_path: Path) -> None:
+    """Write report.html: the city's numbers and pictures in one page."""
+    city = load_city(city_path)
+    console.print(f"Wrote {write_city_report(city, summarize(city))}")
+
+
+@main.command()
+@city_option
+@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+def view(city_path: Path, port: int) -> None:
+    """Serve the city's page on this machine until Ctrl-C."""
+    tiles = ArtifactStore(load_city(city_path).root).need("city_tiles")
+    serve(tiles.path, port=port, on_ready=lambda url: console.print(f"Open {url} (Ctrl-C ends)"))
+
+
+@main.command("serve-town")
+@click.argument("town", type=click.Path(path_type=Path))
+@click.option("--port", default=8765, show_default=True)
+def serve_town(town: Path, port: int) -> None:
+    """Serve a simulated TOWN by Mapillary's protocol until Ctrl-C."""
+    from citysplat_core.simulation.server import serve_town_forever
+
+    serve_town_forever(town, port=port, on_ready=lambda url: console.print(f"Serving {url}"))
+
+
+def open_city(path: Path) -> City:
+    """Read a city and its area, so that a wrong one is told before any work starts.
+
+    Raises:
+        ConfigError: The city file or its area cannot be used.
+    """
+    city = load_city(path)
+    city.area()
+    if city.settings.boxes.min_zoom > city.settings.boxes.max_zoom:
+        raise ConfigError(
+            f"boxes.min_zoom {city.settings.boxes.min_zoom} is finer than max_zoom",
+            expected="min_zoom <= max_zoom",
+            fix=f"Correct [boxes] in {city.file}.",
+        )
+    return city
+
+
+def print_summary(values: dict[str, object]) -> None:
+    """Print a summary as a table; nested values as compact JSON."""
+    table = Table("what", "value", show_header=False)
+    for key, value in values.items():
+        if key == "stages":
+            continue
+        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        table.add_row(key, text)
+    console.print(table)
+    stages = Table("stage", "runs", "seconds", "peak MB", title="stages", header_style="bold")
+    rows = values["stages"]
+    if isinstance(rows, list):
+        for row in rows:
+            cells = (row["name"], row["runs"], row["seconds"], row["peak_rss_mb"])
+            stages.add_row(*(str(cell) for cell in cells))
+    console.print(stages)

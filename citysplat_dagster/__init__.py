@@ -1,0 +1,1 @@
+"""CitySplat's Dagster wiring: it decides nothing and computes nothing."""

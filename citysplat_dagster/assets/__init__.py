@@ -1,0 +1,1 @@
+"""The assets, one module a stage; each builds its definitions from the plan's partitions."""

@@ -1,0 +1,155 @@
+"""Discovery, metadata and photos."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from citysplat_core.imagery import (
+    IdentityRegistry,
+    build_catalog,
+    discover_images,
+    fetch_box_images,
+)
+from citysplat_core.settings import CitySettings
+from citysplat_core.storage import Artifact, Progress, StepReport, digest_of, digest_of_table
+from citysplat_dagster.checks import catalog_checks, coverage_checks, photo_checks
+from citysplat_dagster.inputs import box_rows
+from citysplat_dagster.partitions import Partitions
+from citysplat_dagster.recipes import RECIPES
+from citysplat_dagster.resources import CityResource
+from citysplat_dagster.results import result_of
+
+GROUP = "imagery"
+
+
+class RefetchConfig(dg.Config):
+    """How much of what is known is asked again."""
+
+    refetch: bool = False
+    """Read every tile again and look for new and removed photos."""
+
+
+def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
+    """Build the city-wide assets that come before the plan."""
+
+    @dg.asset(
+        group_name=GROUP,
+        code_version=RECIPES["tile_ledger"].code_version(settings),
+        check_specs=[dg.AssetCheckSpec("coverage_complete", asset="tile_ledger", blocking=True)],
+    )
+    def tile_ledger(
+        context: dg.AssetExecutionContext,
+        config: RefetchConfig,
+        city: dg.ResourceParam[CityResource],
+    ) -> dg.MaterializeResult:
+        """Every tile of the area with its state: the proof that no photo is silently missing."""
+        as_of = _as_of(city.find("tile_ledger"), refetch=config.refetch)
+
+        def build(out: Path, work: Path, progress: Progress) -> StepReport:
+            report = discover_images(
+                city.city.area(),
+                source=city.source(),
+                out=out,
+                work=work,
+                refresh=as_of != _FIRST,
+                progress=progress,
+            )
+            return _with_digest(report, out / "found.parquet")
+
+        inputs = {"area": _area_digest(city), "as_of": as_of}
+        made = city.produce(context, inputs=inputs, build=build)
+        return result_of(made, coverage_checks(made))
+
+    @dg.asset(
+        group_name=GROUP,
+        deps=[tile_ledger],
+        code_version=RECIPES["image_catalog"].code_version(settings),
+        check_specs=[dg.AssetCheckSpec("positions_valid", asset="image_catalog", blocking=True)],
+    )
+    def image_catalog(
+        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
+    ) -> dg.MaterializeResult:
+        """One row a photo: positions, times, cameras and status, as GeoParquet."""
+        ledger = city.need("tile_ledger")
+
+        def build(out: Path, work: Path, progress: Progress) -> StepReport:
+            report = build_catalog(
+                ledger.path,
+                source=city.source(),
+                registry=IdentityRegistry(city.city.root / "identity.sqlite"),
+                out=out,
+                work=work,
+                progress=progress,
+            )
+            return _with_digest(report, out / "catalog.parquet")
+
+        made = city.produce(context, inputs={"tile_ledger": ledger.version}, build=build)
+        return result_of(made, catalog_checks(made))
+
+    return [tile_ledger, image_catalog]
+
+
+def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """Build the photos of each box."""
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.boxes,
+        deps=["image_catalog", "box_plan"],
+        code_version=RECIPES["box_images"].code_version(settings),
+        check_specs=[dg.AssetCheckSpec("photos_usable", asset="box_images")],
+    )
+    def box_images(
+        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
+    ) -> dg.MaterializeResult:
+        """The box's photos on disk, checked, with quality scores and cameras."""
+        box = context.partition_key
+        plan, catalog = city.need("box_plan"), city.need("image_catalog")
+
+        def build(out: Path, work: Path, progress: Progress) -> StepReport:
+            return fetch_box_images(
+                box,
+                plan_images=plan.path / "images.parquet",
+                catalog=catalog.path,
+                source=city.source(),
+                photo_cache=city.cache / "photos",
+                out=out,
+                work=work,
+                settings=city.city.settings.photos,
+                n_threads=city.threads,
+                progress=progress,
+            )
+
+        made = city.produce(
+            context, inputs={"rows": box_rows(box, plan.path, catalog.path)}, build=build
+        )
+        return result_of(made, photo_checks(made))
+
+    return [box_images]
+
+
+_FIRST = "first"
+
+
+def _as_of(current: Artifact | None, *, refetch: bool) -> str:
+    """Say which look at the source is wanted: the last one, or a new one.
+
+    A ledger with failed or unknown tiles is never the last word: the next run asks those again.
+    """
+    if current is None:
+        return _FIRST
+    open_tiles = sum(int(current.counts.get(f"tiles_{s}", 0)) for s in ("failed", "unknown"))
+    if refetch or open_tiles:
+        return datetime.now(UTC).isoformat(timespec="seconds")
+    return str(current.manifest["inputs"]["as_of"])
+
+
+def _area_digest(city: CityResource) -> str:
+    return digest_of(city.city.area().to_geojson())
+
+
+def _with_digest(report: StepReport, table: Path) -> StepReport:
+    digest = digest_of_table(table, without=("fetched_at", "geometry"))
+    return replace(report, counts={**report.counts, "content_digest": digest})

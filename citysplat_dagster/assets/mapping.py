@@ -1,0 +1,116 @@
+"""One georegistered sparse model a box, and the alignment of all of them."""
+
+import dagster as dg
+
+from citysplat_core.mapping import align_city, solve_box
+from citysplat_core.settings import CitySettings
+from citysplat_dagster.checks import alignment_checks, model_checks
+from citysplat_dagster.inputs import fringe_members
+from citysplat_dagster.partitions import Partitions
+from citysplat_dagster.recipes import RECIPES
+from citysplat_dagster.resources import CityResource
+from citysplat_dagster.results import result_of
+
+GROUP = "mapping"
+
+
+def build_mapping(settings: CitySettings, partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """Build the sparse models and their alignment."""
+    return [_sparse_models(settings, partitions), _alignment(settings)]
+
+
+def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefinition:
+    around = partitions.boxes_from_boxes
+    deps = [
+        "box_matches",
+        dg.AssetDep("box_images", partition_mapping=around),
+        dg.AssetDep("box_features", partition_mapping=around),
+    ]
+    if partitions.fringes is not None:
+        deps.append(dg.AssetDep("fringe_matches", partition_mapping=partitions.boxes_from_fringes))
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.boxes,
+        deps=deps,
+        code_version=RECIPES["sparse_model"].code_version(settings),
+        check_specs=[
+            dg.AssetCheckSpec("registered_share", asset="sparse_model"),
+            dg.AssetCheckSpec("agrees_with_gps", asset="sparse_model"),
+        ],
+    )
+    def sparse_model(
+        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
+    ) -> dg.MaterializeResult:
+        """The box's reconstructions, scaled and placed by GPS in the city frame."""
+        box = context.partition_key
+        plan, matches = city.need("box_plan"), city.need("box_matches", box)
+        # A neighbour that failed costs its fringe, not this box.
+        fringes = [
+            f
+            for k in city.plan.fringes_of(box)
+            if (f := city.find("fringe_matches", k)) is not None
+        ]
+        boxes = sorted({box, *(side for f in fringes for side in f.partition.split("--"))})
+        images = {k: city.need("box_images", k) for k in boxes}
+        features = {k: city.need("box_features", k) for k in boxes}
+        made = city.produce(
+            context,
+            inputs={
+                "members": fringe_members(plan.path, *(f.partition for f in fringes)),
+                "box_matches": matches.version,
+                **{f"fringe {f.partition}": f.version for f in fringes},
+                **{f"images {k}": a.version for k, a in images.items()},
+                **{f"features {k}": a.version for k, a in features.items()},
+            },
+            build=lambda out, work, progress: solve_box(
+                box,
+                box_features={k: a.path for k, a in features.items()},
+                box_images={k: a.path for k, a in images.items()},
+                box_matches=matches.path,
+                fringe_matches={f.partition: f.path for f in fringes},
+                fringe_images=plan.path / "fringe_images.parquet",
+                out=out,
+                work=work,
+                settings=city.city.settings.mapping,
+                n_threads=city.threads,
+                progress=progress,
+            ),
+        )
+        return result_of(made, model_checks(made))
+
+    return sparse_model
+
+
+def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
+    @dg.asset(
+        group_name=GROUP,
+        deps=["sparse_model"],
+        code_version=RECIPES["city_alignment"].code_version(settings),
+        check_specs=[dg.AssetCheckSpec("fringes_agree", asset="city_alignment")],
+    )
+    def city_alignment(
+        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
+    ) -> dg.MaterializeResult:
+        """One transform a component, so that photos seen in two boxes stand in one place."""
+        plan = city.need("box_plan")
+        models = {
+            b.key: m for b in city.plan.boxes if (m := city.find("sparse_model", b.key)) is not None
+        }
+        made = city.produce(
+            context,
+            inputs={"box_plan": plan.version, **{k: m.version for k, m in models.items()}},
+            build=lambda out, work, progress: align_city(
+                sparse_models={k: m.path for k, m in models.items()},
+                plan_images=plan.path / "images.parquet",
+                frame=city.city.frame(),
+                out=out,
+                work=work,
+                settings=city.city.settings.align,
+                n_threads=city.threads,
+                progress=progress,
+            ),
+        )
+        return result_of(made, alignment_checks(made))
+
+    return city_alignment

@@ -1,0 +1,77 @@
+"""The demo: a simulated town, served by Mapillary's protocol, as a city to build."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from citysplat_core.city.new_city import new_city
+from citysplat_core.settings import City, load_city
+from citysplat_core.simulation import TownSettings, write_town
+from citysplat_core.simulation.server import free_port, serve_town
+
+DEMO_PHOTOS = 200
+SMALL_PHOTOS = 40
+
+_SECTIONS = """
+[boxes]
+min_zoom = {zoom}
+max_zoom = {zoom}
+"""
+_SMALL = """
+[features]
+max_features = 2048
+
+[splat]
+iterations = 120
+width_px = 160
+max_gaussians = 8000
+sh_degree = 1
+"""
+
+
+@contextmanager
+def build_demo(
+    folder: Path, *, n_photos: int | None, is_small: bool, say: Callable[[str], None]
+) -> Iterator[City]:
+    """Make the demo city's town and serve it while the block runs.
+
+    Args:
+        folder: Where; a demo that is there already is gone on with.
+        n_photos: Photos of a new town; None: 200, or 40 if small.
+        is_small: Few photos, 2 boxes, few training steps.
+        say: Prints a line.
+
+    Yields:
+        The city; its source is the local server.
+    """
+    town = folder / "town"
+    if not (folder / "city.toml").exists():
+        count = n_photos or (SMALL_PHOTOS if is_small else DEMO_PHOTOS)
+        say(f"Simulating a town of {count} photos in {folder}/town")
+        write_town(town, _settings(count, is_small=is_small))
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        new_city(
+            folder,
+            area=str(town / "area.geojson"),
+            name=folder.absolute().name,
+            source={
+                "kind": "mapillary",
+                "tiles_url": url,
+                "graph_url": url,
+                "tiles_per_min": 6000,
+            },
+            sections=_SECTIONS.format(zoom=18) + (_SMALL if is_small else ""),
+            truth="town/truth.parquet",
+        )
+    city = load_city(folder)
+    port = urlsplit(city.settings.source.graph_url).port or 0
+    with serve_town(town, port=port) as url:
+        say(f"Serving the town at {url} by Mapillary's protocol")
+        yield city
+
+
+def _settings(count: int, *, is_small: bool) -> TownSettings:
+    del is_small
+    return TownSettings(n_photos=count)

@@ -1,0 +1,62 @@
+"""What each asset is made from: the version of its step and the settings that it reads.
+
+The same recipe gives the artifact's fingerprint and Dagster's code version, so that changing a
+setting makes exactly the assets stale that read it. Raise a version when a step's results change.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from citysplat_core.settings import CitySettings
+from citysplat_core.storage import digest_of, settings_dict
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an asset is made.
+
+    Attributes:
+        version: Version of the step's code.
+        reads: Gives the settings that the step reads, as plain JSON values.
+    """
+
+    version: str
+    reads: Callable[[CitySettings], Mapping[str, Any]]
+
+    def code_version(self, settings: CitySettings) -> str:
+        """Name the recipe for Dagster: the step's version and a hash of its settings."""
+        return f"{self.version}-{digest_of(dict(self.reads(settings)))[:8]}"
+
+
+def _section(*names: str) -> Callable[[CitySettings], Mapping[str, Any]]:
+    def read(settings: CitySettings) -> Mapping[str, Any]:
+        return {name: settings_dict(getattr(settings, name)) for name in names}
+
+    return read
+
+
+def _discovery(settings: CitySettings) -> Mapping[str, Any]:
+    return {"area": settings.area, "source": settings_dict(settings.source)}
+
+
+def _nothing(settings: CitySettings) -> Mapping[str, Any]:
+    del settings
+    return {}
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "tile_ledger": Recipe("1", _discovery),
+    "image_catalog": Recipe("1", _section("source")),
+    "box_plan": Recipe("1", _section("frame", "boxes")),
+    "box_images": Recipe("1", _section("photos")),
+    "box_features": Recipe("1", _section("features")),
+    "box_matches": Recipe("1", _section("matching")),
+    "fringe_matches": Recipe("1", _section("matching")),
+    "sparse_model": Recipe("1", _section("mapping")),
+    "city_alignment": Recipe("1", _section("align", "frame")),
+    "splat": Recipe("1", _section("splat")),
+    "city_tiles": Recipe("1", _section("tiles")),
+    "backup": Recipe("1", _nothing),
+}
+"""One recipe an asset; the keys are the asset names."""
