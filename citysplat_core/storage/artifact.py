@@ -198,6 +198,8 @@ class ArtifactStore:
                 with full_disk_is_clear(part):
                     part.mkdir()
                     _fill(part, work, recipe, build)
+                    if final.exists():  # somebody took its manifest away
+                        shutil.rmtree(final)
                     part.rename(final)
                     sync_directory(home)
             except BaseException:
