@@ -57,6 +57,8 @@ class SourceSettings(_Settings):
     """Metadata requests a minute."""
     connections: int = _machine(32, ge=1, le=64)
     """Connections at once for metadata and photos."""
+    max_age_hours: float = _machine(72.0, ge=0)
+    """Tiles and metadata that were asked for within this time are taken from the cache, hours."""
 
 
 class PhotoSettings(_Settings):
@@ -142,7 +144,7 @@ class MappingSettings(_Settings):
     """A component with a larger median GPS residual is not accepted, metres."""
     max_median_residual_share: float = Field(0.15, ge=0, le=1)
     """Where GPS is poor, a median residual of up to this share of the component's own size is accepted
-    too, with a warning as its reason, but never more than 2.5 times ``max_median_residual_m``."""
+    too, with a warning as its reason, but never more than 4 times ``max_median_residual_m``."""
     max_scale_std: float = Field(0.25, gt=0)
     """A component whose scale GPS fixes worse than this (relative) is not accepted."""
     gps_sigma_m: float = Field(4.0, gt=0)
@@ -164,8 +166,20 @@ class AlignSettings(_Settings):
 
     seam_sigma_m: float = Field(0.1, gt=0)
     """Expected disagreement of a photo in two models, metres."""
+    seam_sigma_deg: float = Field(0.3, gt=0)
+    """Expected disagreement of its direction of view, degrees."""
     gps_sigma_m: float = Field(3.0, gt=0)
     """Expected horizontal GPS error, metres."""
+    gps_sigma_up_m: float = Field(9.0, gt=0)
+    """Expected error of GPS heights, metres."""
+    up_sigma_deg: float = Field(2.0, gt=0)
+    """Expected tilt of a georegistered component, degrees."""
+    scale_sigma: float = Field(0.03, gt=0)
+    """Expected relative error of a component's scale; what keeps the seams from shrinking it."""
+    min_shared: int = Field(2, ge=1)
+    """Two components are tied when they share at least this many photos."""
+    max_gps_per_component: int = Field(80, ge=3)
+    """So many GPS positions of a component take part, drawn at random."""
     seed: int = 0
     """Seed of every random draw."""
 

@@ -18,7 +18,7 @@ from citysplat_core.settings import MappingSettings
 
 _ROUNDS = 3
 _PRUNE_MEDIANS = 4.0
-_LENIENCY = 2.5
+_LENIENCY = 4.0
 _EXTENT_RATIO = 2.0
 
 
@@ -41,6 +41,11 @@ class Component:
     accepted: bool
     reason: str
     numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is accepted without a warning."""
+        return self.accepted and not self.reason
 
     @property
     def image_ids(self) -> list[int]:
@@ -150,19 +155,23 @@ def _refusal(numbers: dict[str, Any], n_solved: int, settings: MappingSettings) 
     """Say why a component is refused, or nothing; the order is from plain to subtle."""
     n_images, median_m = numbers["n_images"], numbers["gps_residual_median_m"]
     extent_m, gps_extent_m = numbers["extent_m"], numbers["gps_extent_m"]
-    if not numbers["n_home_images"]:
-        return "it holds no photo of this box"
-    if n_images < settings.min_model_size:
-        return f"{n_images} photos are left, fewer than {settings.min_model_size}"
-    if n_images <= n_solved / 2:
-        return f"{n_solved - n_images} of {n_solved} photos contradict GPS"
+    scale_std = numbers["scale_std"]
     strict_m = settings.max_median_residual_m
-    limit_m = min(max(strict_m, settings.max_median_residual_share * extent_m), _LENIENCY * strict_m)
-    if median_m > limit_m:
-        return f"GPS residual median {median_m:.1f} m is over {limit_m:.1f} m"
-    if numbers["scale_std"] > settings.max_scale_std:
-        return f"GPS fixes its scale to {numbers['scale_std']:.0%} only"
-    noisy = gps_extent_m < 4 * median_m
-    if not noisy and not 1 / _EXTENT_RATIO < extent_m / gps_extent_m < _EXTENT_RATIO:
-        return f"it spans {extent_m:.1f} m where GPS spans {gps_extent_m:.1f} m"
-    return ""
+    share_m = min(settings.max_median_residual_share * extent_m, _LENIENCY * strict_m)
+    limit_m = max(strict_m, share_m)
+    ratio = extent_m / gps_extent_m if gps_extent_m >= 4 * median_m > 0 else 1.0
+    checks = (
+        (numbers["n_home_images"] == 0, "it holds no photo of this box"),
+        (
+            n_images < settings.min_model_size,
+            f"{n_images} photos are left, fewer than {settings.min_model_size}",
+        ),
+        (n_images <= n_solved / 2, f"{n_solved - n_images} of {n_solved} photos contradict GPS"),
+        (median_m > limit_m, f"GPS residual median {median_m:.1f} m is over {limit_m:.1f} m"),
+        (scale_std > settings.max_scale_std, f"GPS fixes its scale to {scale_std:.0%} only"),
+        (
+            not 1 / _EXTENT_RATIO < ratio < _EXTENT_RATIO,
+            f"it spans {extent_m:.1f} m where GPS spans {gps_extent_m:.1f} m",
+        ),
+    )
+    return next((reason for is_wrong, reason in checks if is_wrong), "")

@@ -127,7 +127,9 @@ def by_size(models: Any, min_size: int) -> list[pycolmap.Reconstruction]:  # noq
     return sorted(kept, key=lambda model: (-model.num_reg_images(), min(model.reg_image_ids())))
 
 
-def run_mapper(name: str, mapper: Mapper, job: MapJob, *, box: str) -> list[pycolmap.Reconstruction]:
+def run_mapper(
+    name: str, mapper: Mapper, job: MapJob, *, box: str
+) -> list[pycolmap.Reconstruction]:
     """Run a mapper, or read what it had finished before a kill.
 
     Args:

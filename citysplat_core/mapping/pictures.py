@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -45,9 +46,11 @@ def draw_from_above(
     absent = gps[~gps["colmap_id"].isin(cameras["colmap_id"])]
     axes.plot(absent["east_m"], absent["north_m"], "x", color="#888888", ms=6, zorder=3)
     both = cameras.merge(gps, on="colmap_id", suffixes=("", "_gps"))
-    axes.plot(both["east_m_gps"], both["north_m_gps"], "o", mfc="none", mec="#333333", ms=5, zorder=3)
-    for row in both.itertuples(index=False):
-        axes.plot([row.east_m, row.east_m_gps], [row.north_m, row.north_m_gps], color="#333333", lw=0.7)
+    axes.plot(
+        both["east_m_gps"], both["north_m_gps"], "o", mfc="none", mec="#333333", ms=5, zorder=3
+    )
+    ends = both[["east_m", "north_m", "east_m_gps", "north_m_gps"]].to_numpy(float)
+    axes.add_collection(LineCollection(ends.reshape(-1, 2, 2), colors="#333333", linewidths=0.7))  # type: ignore[arg-type]
     for number, (label, group) in enumerate(cameras.groupby("group", sort=True)):
         _draw_cameras(axes, group, str(label), _COLOURS[number % len(_COLOURS)])
     _frame(axes, both, absent)
@@ -55,13 +58,15 @@ def draw_from_above(
     if cameras["group"].nunique() <= 12 and len(cameras):
         axes.legend(loc="upper right", fontsize=8)
     with published(path) as stream:
-        canvas.print_png(stream)
+        canvas.print_png(stream)  # type: ignore[no-untyped-call]
 
 
 def _draw_points(axes: Axes, positions: Floats, colours: NDArray[np.uint8]) -> None:
     step = max(1, len(positions) // _MAX_POINTS)
     shades = np.clip(colours[::step].astype(float) / 255, 0, 1)
-    axes.scatter(positions[::step, 0], positions[::step, 1], s=1.0, c=shades, linewidths=0, zorder=1)
+    axes.scatter(
+        positions[::step, 0], positions[::step, 1], s=1.0, c=shades, linewidths=0, zorder=1
+    )
 
 
 def _draw_cameras(axes: Axes, group: pd.DataFrame, label: str, colour: str) -> None:
@@ -89,6 +94,7 @@ def _frame(axes: Axes, both: pd.DataFrame, absent: pd.DataFrame) -> None:
     ]
     places = np.concatenate([t[[e, n]].to_numpy(float).reshape(-1, 2) for t, e, n in names])
     axes.set_aspect("equal")
+    axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("east, metres")
     axes.set_ylabel("north, metres")
     if not len(places):

@@ -58,7 +58,9 @@ def fit_plane_similarity(
     spread = float(np.hypot(*np.ptp(source, axis=0))) if len(source) else 0.0
     if reach < 1e-3 or spread < 1e-9:
         return None
-    start = _best_draw(source, target, sigma_m=sigma_m, apart_m=min(2 * sigma_m, reach / 3), rng=rng)
+    start = _best_draw(
+        source, target, sigma_m=sigma_m, apart_m=min(2 * sigma_m, reach / 3), rng=rng
+    )
     if start is None:
         start = _closed_form(source, target, np.ones(len(source)))
     matrix, offset = start

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _MIN_TRACK = 3
 
 
-def solve_box(
+def solve_box(  # noqa: PLR0913 - a box has that many inputs
     box: str,
     *,
     box_images: Mapping[str, Path],
@@ -39,6 +39,7 @@ def solve_box(
     settings: MappingSettings,
     n_threads: int,
     progress: Progress,
+    neighbour_matches: Mapping[str, Path] | None = None,
     box_features: Mapping[str, Path] | None = None,
 ) -> StepReport:
     """Solve the sparse models of a box and place them in the city frame.
@@ -54,6 +55,8 @@ def solve_box(
         settings: How to map and judge.
         n_threads: Threads to use.
         progress: Called after every registered photo.
+        neighbour_matches: ``box_matches`` artifacts of the neighbours; ties their fringe photos to
+            each other, which steadies them in this model. Optional.
         box_features: Not read: keypoints come with the matches.
 
     Returns:
@@ -70,6 +73,7 @@ def solve_box(
         box_matches=box_matches,
         fringe_matches=fringe_matches,
         fringe_images=fringe_images,
+        neighbour_matches=neighbour_matches or {},
         work=work,
         settings=settings,
     )
@@ -124,7 +128,8 @@ def _image_rows(
     """Give one row a photo; further registrations of a photo go to the second table."""
     first: dict[int, dict[str, Any]] = {}
     overlaps = []
-    names = {int(r.colmap_id): r for r in workspace.images.itertuples(index=False)}
+    photos: list[Any] = list(workspace.images.itertuples(index=False))
+    names = {int(photo.colmap_id): photo for photo in photos}
     for number, component in enumerate(components):
         for image_id in component.image_ids if component.accepted else ():
             row = _registered_row(names[image_id], number, component)
@@ -252,9 +257,7 @@ def _cameras(workspace: Workspace, attempts: Sequence[Attempt]) -> list[dict[str
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()
-    }
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
 
 
 def _draw(

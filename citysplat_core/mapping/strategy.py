@@ -10,8 +10,8 @@ from typing import Any, Final
 from citysplat_core.mapping.components import Component, judge
 from citysplat_core.mapping.geographic import map_geographic
 from citysplat_core.mapping.mappers import (
-    Mapper,
     MapJob,
+    Mapper,
     map_global,
     map_incremental,
     run_mapper,
@@ -44,11 +44,22 @@ class Attempt:
         """Photos in accepted components: the only ones that count."""
         return {i for c in self.components if c.accepted for i in c.image_ids}
 
+    @property
+    def trusted(self) -> set[int]:
+        """Photos in components that agree with GPS without a warning."""
+        return {i for c in self.components if c.is_trusted for i in c.image_ids}
+
+    @property
+    def score(self) -> float:
+        """What attempts are compared by: a photo under a warning counts half."""
+        return (len(self.trusted) + len(self.explained)) / 2
+
     def summary(self) -> dict[str, Any]:
         """Say in JSON what it made."""
         return {
             "strategy": self.strategy,
             "n_explained": len(self.explained),
+            "n_trusted": len(self.trusted),
             "n_accepted": sum(c.accepted for c in self.components),
             "n_refused": sum(not c.accepted for c in self.components),
             "cpu_seconds": round(self.cpu_seconds, 2),
@@ -75,7 +86,7 @@ def attempt_all(
         tell: Called with the mapper's name and the number of registrations so far.
 
     Returns:
-        The attempts, the best first: most photos in accepted components, then the earlier one.
+        The attempts, the best first; of equal ones the earlier.
 
     Raises:
         MappingError: COLMAP failed.
@@ -84,12 +95,15 @@ def attempt_all(
     enough = settings.enough_share * len(workspace.partners)
     attempts: list[Attempt] = []
     for name in names:
-        attempts.append(
-            _attempt(box, name, workspace, work=work, settings=settings, n_threads=n_threads, tell=tell)
+        attempt = _attempt(
+            box, name, workspace, work=work, settings=settings, n_threads=n_threads, tell=tell
         )
-        if len(attempts[-1].explained) >= enough:
+        attempts.append(attempt)
+        if len(attempt.trusted) >= enough:
             break
-    return sorted(attempts, key=lambda attempt: -len(attempt.explained))
+        if len(attempts) > 1 and all(len(a.explained) >= enough for a in attempts):
+            break  # two mappers make a whole of it: the doubt is in GPS, not in the model
+    return sorted(attempts, key=lambda attempt: -attempt.score)
 
 
 def _attempt(

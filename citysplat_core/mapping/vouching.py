@@ -21,8 +21,8 @@ def partners_of(pairs: pd.DataFrame, *, min_inliers: int) -> dict[int, list[int]
         min_inliers: Weaker pairs do not count.
     """
     found: dict[int, list[tuple[int, int]]] = {}
-    for row in pairs[pairs["n_inliers"] >= min_inliers].itertuples(index=False):
-        a, b, n = int(row.colmap_id_a), int(row.colmap_id_b), int(row.n_inliers)
+    strong = pairs[pairs["n_inliers"] >= min_inliers]
+    for a, b, n in strong[["colmap_id_a", "colmap_id_b", "n_inliers"]].to_numpy().tolist():
         found.setdefault(a, []).append((-n, b))
         found.setdefault(b, []).append((-n, a))
     return {image_id: [b for _, b in sorted(rows)] for image_id, rows in sorted(found.items())}

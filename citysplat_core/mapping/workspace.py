@@ -1,7 +1,7 @@
 """What the mapper of a box sees: one small database, the photos by name, their positions."""
 
-import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ def build_workspace(
     box_matches: Path,
     fringe_matches: Mapping[str, Path],
     fringe_images: Path,
+    neighbour_matches: Mapping[str, Path],
     work: Path,
     settings: MappingSettings,
 ) -> Workspace:
@@ -66,6 +67,7 @@ def build_workspace(
         box_matches: Artifact with the box's own verified pairs.
         fringe_matches: Artifacts with the verified pairs across each border, by fringe key.
         fringe_images: The plan's table of fringe photos.
+        neighbour_matches: ``box_matches`` of neighbours; pairs of fringe photos count.
         work: Folder that keeps the database between a kill and the next run.
         settings: Which pairs count, which cameras are refined.
 
@@ -80,7 +82,8 @@ def build_workspace(
     if not database.is_file():
         part = work / "workspace.part.db"
         part.unlink(missing_ok=True)
-        sources = [p / "matches.db" for p in (box_matches, *fringe_matches.values())]
+        parts = (box_matches, *fringe_matches.values(), *neighbour_matches.values())
+        sources = [p / "matches.db" for p in parts]
         merge_databases(
             [p for p in sources if p.is_file()],
             part,
@@ -137,7 +140,7 @@ def _link_photos(images: pd.DataFrame, box_images: Mapping[str, Path], folder: P
     folder.mkdir(parents=True)
     for row in images.itertuples(index=False):
         name = image_name(str(row.image_id))
-        os.symlink((box_images[str(row.box)] / "photos" / name).resolve(), folder / name)
+        (folder / name).symlink_to((box_images[str(row.box)] / "photos" / name).resolve())
     return folder
 
 
@@ -146,7 +149,7 @@ def _fixed_cameras(
 ) -> frozenset[int]:
     cameras = pd.concat([pd.read_parquet(p / "cameras.parquet") for p in box_images.values()])
     known = set(cameras.loc[cameras["has_prior_focal"].astype(bool), "camera_id"].tolist())
-    counts = images["camera_id"].value_counts()
+    counts = Counter(images["camera_id"].tolist())
     return frozenset(int(c) for c, n in counts.items() if c in known and n < min_images)
 
 
