@@ -16,7 +16,6 @@ PYTEST_ARGS ?=
 PORT ?= 3000
 
 BIN := $(VENV)/bin
-CITY_DIR := $(abspath $(CITY))
 
 # Compiled kernels are cached in the work area, not beside the sources.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.work/numba
@@ -24,10 +23,10 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/.work/numba
 # Tests run in several processes, so each keeps to one thread.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-all dev view lint format types lock clean
+.PHONY: help demo test test-all dev view lint format types settings-page lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,14 +53,10 @@ test-all: $(VENV)/.installed-dev ## run the slow tests too, and those for a GPU 
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "" --timeout 3600 $(PYTEST_ARGS)
 
 dev: $(VENV)/.installed ## Dagster's webserver and daemon over a city (CITY=demo-city, PORT=3000)
-	@test -f $(CITY_DIR)/city.toml || { echo "$(CITY)/city.toml is missing: run 'make demo' or name a city with CITY=path" >&2; exit 2; }
-	@mkdir -p $(CITY_DIR)/dagster
-	@cp dagster.yaml $(CITY_DIR)/dagster/dagster.yaml
-	DAGSTER_HOME=$(CITY_DIR)/dagster CITYSPLAT_CITY=$(CITY_DIR)/city.toml \
-	    $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	$(BIN)/citysplat dev --city $(CITY) --port $(PORT)
 
 view: $(VENV)/.installed ## serve the viewer of a city (CITY=demo-city)
-	$(BIN)/citysplat view --city $(CITY_DIR)/city.toml
+	$(BIN)/citysplat view --city $(CITY)
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -73,6 +68,9 @@ format: $(VENV)/.installed-dev ## let ruff format and repair what it can
 
 types: $(VENV)/.installed-dev ## mypy --strict over citysplat_core
 	$(BIN)/mypy
+
+settings-page: $(VENV)/.installed ## write docs/settings.md from the code
+	$(BIN)/python scripts/settings_page.py
 
 lock: $(VENV)/.installed-dev ## write constraints.txt again
 	scripts/lock.sh

@@ -1,5 +1,8 @@
 """Reading city.toml: what is right, what is wrong, and what the message says."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -7,6 +10,7 @@ from citysplat_core.errors import AreaError, ConfigError
 from citysplat_core.settings import CitySettings, load_city
 from citysplat_core.storage import settings_dict
 
+REPOSITORY = Path(__file__).parents[1]
 MINIMAL = """
 name = "Lund"
 area = "13.19,55.69,13.21,55.71"
@@ -146,3 +150,14 @@ def test_only_addresses_rates_and_schedules_belong_to_the_machine():
     assert machine == {"source", "backup", "schedule"}
     for name in ("kind", "path", "positions_csv"):
         assert not is_machine(SECTIONS["source"].model_fields[name])
+
+
+def test_the_page_of_settings_is_the_code():
+    script = REPOSITORY / "scripts" / "settings_page.py"
+    spec = importlib.util.spec_from_file_location("settings_page", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert written == module.settings_page(), "run `make settings-page`"
