@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import click
@@ -107,9 +108,10 @@ def dev(city_path: Path, port: int) -> None:
         THREADS_VARIABLE: str(os.cpu_count() or 1),
     }
     console.print(f"Dagster opens at http://127.0.0.1:{port} (Ctrl-C ends)")
-    arguments = ["-m", "citysplat_dagster.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    command = [sys.executable, "-m", "dagster", "dev", *arguments]
-    sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
+    with as_file(files("citysplat_dagster") / "workspace.yaml") as workspace:
+        arguments = ["-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-m", "dagster", "dev", *arguments]
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
 
 
 @main.command()

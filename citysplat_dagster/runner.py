@@ -63,7 +63,7 @@ def dagster_home(city: City) -> Path:
 
 
 Reporter = Callable[[str, Any], None]
-"""Called with ("start", Task), ("end", Outcome), ("tell", (asset, partition, text)), ("total", n)."""
+"""Hears ("start", Task), ("end", Outcome), ("tell", (asset, partition, text)), ("total", n)."""
 
 
 @dataclass

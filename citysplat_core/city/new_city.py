@@ -16,7 +16,7 @@ area = {area}
 [frame] # the city frame's origin: changing it moves every model
 origin_lon = {lon}
 origin_lat = {lat}
-origin_alt_m = 0.0
+origin_alt_m = {alt_m}
 
 [source]
 {source}
@@ -34,6 +34,7 @@ def new_city(
     source: dict[str, str | int] | None = None,
     sections: str = "",
     truth: str = "",
+    origin: tuple[float, float, float] | None = None,
 ) -> City:
     """Write a city file and read it back.
 
@@ -46,6 +47,7 @@ def new_city(
         source: More values of the [source] section.
         sections: More sections, as TOML.
         truth: A simulated city's table of true poses, relative to the folder.
+        origin: Longitude, latitude, height of the city frame; None: the middle of the area, height 0.
 
     Raises:
         ConfigError: There is a city.toml already, or the folder of photos is not there.
@@ -62,7 +64,7 @@ def new_city(
     is_file = area.endswith((".json", ".geojson")) or path.is_file()
     polygon = Area.from_geojson(path) if is_file else Area.from_bounds(area)
     values = {**_source_of(photos, positions), **(source or {})}
-    lon, lat = polygon.center()
+    lon, lat, alt_m = origin or (*(round(v, 7) for v in polygon.center()), 0.0)
     folder.mkdir(parents=True, exist_ok=True)
     if is_file:
         with published(folder / "area.geojson") as stream:
@@ -71,8 +73,9 @@ def new_city(
         name=json.dumps(name or folder.absolute().name),
         area=json.dumps("area.geojson" if is_file else area),
         extra=f"truth = {json.dumps(truth)}\n" if truth else "",
-        lon=round(lon, 7),
-        lat=round(lat, 7),
+        lon=lon,
+        lat=lat,
+        alt_m=alt_m,
         source="".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items()),
     )
     with published(file) as stream:

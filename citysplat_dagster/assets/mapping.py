@@ -20,11 +20,9 @@ def build_mapping(settings: CitySettings, partitions: Partitions) -> list[dg.Ass
 
 
 def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefinition:
-    around = partitions.boxes_from_boxes
     deps = [
         "box_matches",
-        dg.AssetDep("box_images", partition_mapping=around),
-        dg.AssetDep("box_features", partition_mapping=around),
+        dg.AssetDep("box_images", partition_mapping=partitions.boxes_from_boxes),
     ]
     if partitions.fringes is not None:
         deps.append(dg.AssetDep("fringe_matches", partition_mapping=partitions.boxes_from_fringes))
@@ -53,7 +51,6 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
         ]
         boxes = sorted({box, *(side for f in fringes for side in f.partition.split("--"))})
         images = {k: city.need("box_images", k) for k in boxes}
-        features = {k: city.need("box_features", k) for k in boxes}
         made = city.produce(
             context,
             inputs={
@@ -61,11 +58,9 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
                 "box_matches": matches.version,
                 **{f"fringe {f.partition}": f.version for f in fringes},
                 **{f"images {k}": a.version for k, a in images.items()},
-                **{f"features {k}": a.version for k, a in features.items()},
             },
             build=lambda out, work, progress: solve_box(
                 box,
-                box_features={k: a.path for k, a in features.items()},
                 box_images={k: a.path for k, a in images.items()},
                 box_matches=matches.path,
                 fringe_matches={f.partition: f.path for f in fringes},
