@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="citysplat_core.simulation.server", description=__doc__)
-    parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1, 0 for a free one")
+    parser.add_argument(
+        "--port", type=int, default=8765, help="port on 127.0.0.1, 0 for a free one"
+    )
     parser.add_argument("--world", type=Path, help="world.parquet; default: a synthetic world")
     parser.add_argument("--town", type=Path, help="town folder with world.parquet and photos/")
     parser.add_argument("--images", type=int, default=20_000, help="images of the synthetic world")

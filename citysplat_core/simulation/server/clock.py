@@ -65,7 +65,9 @@ class AddressBlocks:
         self._last_refused[address] = now
         return True
 
-    def count(self, address: str, now: float, *, per_min: int, rolling: int, window_s: float) -> bool:
+    def count(
+        self, address: str, now: float, *, per_min: int, rolling: int, window_s: float
+    ) -> bool:
         """Count a tile request; return True if it made the address blocked."""
         seen = self._requests[address]
         seen.append(now)

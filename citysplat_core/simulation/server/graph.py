@@ -72,9 +72,7 @@ def _check_token(state: ServerState, request: web.Request) -> None:
         given = value
     if given != state.config.token:
         state.counters["401"] += 1
-        raise GraphRefusal(
-            401, message="Invalid OAuth 2.0 Access Token", code=190, error_data={}
-        )
+        raise GraphRefusal(401, message="Invalid OAuth 2.0 Access Token", code=190, error_data={})
 
 
 def _check_limit(state: ServerState, request: web.Request, headers: dict[str, str]) -> None:
@@ -104,8 +102,11 @@ def _route(state: ServerState, request: web.Request) -> Any:  # noqa: ANN401
     if state.fault("graph_500", request):
         state.counters["graph_500"] += 1
         raise GraphRefusal(
-            500, message="An unknown error has occurred.", type="OAuthException",
-            is_transient=True, code=1,
+            500,
+            message="An unknown error has occurred.",
+            type="OAuthException",
+            is_transient=True,
+            code=1,
         )
     wanted = _fields(request)
     path = request.path.strip("/")
@@ -123,7 +124,9 @@ def _route(state: ServerState, request: web.Request) -> Any:  # noqa: ANN401
 
 
 def _fields(request: web.Request) -> list[str]:
-    names = [part.split(".")[0].split("{")[0] for part in request.query.get("fields", "id").split(",")]
+    names = [
+        part.split(".")[0].split("{")[0] for part in request.query.get("fields", "id").split(",")
+    ]
     for name in names:
         if name not in KNOWN_FIELDS:
             text = f"Tried accessing nonexisting field ({name}) on node type (MapillaryImage)"
@@ -143,8 +146,11 @@ def _live_row(state: ServerState, image_id: str) -> int:
 def _refuse_sick(state: ServerState, ids: Iterable[str]) -> None:
     if set(ids) & set(state.config.sick_ids):
         raise GraphRefusal(
-            500, message="An unknown error has occurred.", type="OAuthException",
-            is_transient=True, code=2,
+            500,
+            message="An unknown error has occurred.",
+            type="OAuthException",
+            is_transient=True,
+            code=2,
         )
 
 
@@ -171,8 +177,13 @@ def _images(state: ServerState, request: web.Request, wanted: list[str]) -> dict
         rows, reason = search_box(state, request)
         if reason == "timeout":
             raise GraphRefusal(
-                400, message="Timeout", type="OAuthException", code=-2, error_subcode=3404014,
-                is_transient=False, error_user_title="Query Timeout",
+                400,
+                message="Timeout",
+                type="OAuthException",
+                code=-2,
+                error_subcode=3404014,
+                is_transient=False,
+                error_user_title="Query Timeout",
             )
         if reason == "too much":
             state.counters["reduce_data"] += 1
@@ -198,8 +209,13 @@ def _batch(state: ServerState, request: web.Request) -> list[int]:
     _refuse_sick(state, ids)
     if state.fault("graph_timeout_400", request):
         raise GraphRefusal(
-            400, message="Timeout", type="OAuthException", code=-2, error_subcode=3404014,
-            is_transient=False, error_user_title="Query Timeout",
+            400,
+            message="Timeout",
+            type="OAuthException",
+            code=-2,
+            error_subcode=3404014,
+            is_transient=False,
+            error_user_title="Query Timeout",
         )
     rows = [row for row in (state.world.live_row(i) for i in ids) if row is not None]
     if rows and state.fault("graph_drop_id", request):

@@ -63,9 +63,7 @@ def _refusal(state: ServerState, request: web.Request) -> web.Response | None:
     if config.tiles_per_day:
         seen = state.windows.count("tiles", now, 86_400.0)
         if seen > config.tiles_per_day:
-            return web.Response(
-                status=429, text="Too Many Requests", headers={"Retry-After": "60"}
-            )
+            return web.Response(status=429, text="Too Many Requests", headers={"Retry-After": "60"})
     return None
 
 

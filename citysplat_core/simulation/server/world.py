@@ -93,9 +93,7 @@ class World:
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> list[str]:
         """Append images and return their ids."""
-        merged = {
-            name: np.concatenate([old, columns[name]]) for name, old in self.columns.items()
-        }
+        merged = {name: np.concatenate([old, columns[name]]) for name, old in self.columns.items()}
         self.alive = np.concatenate([self.alive, np.ones(len(columns["image_id"]), dtype=bool)])
         self.columns = merged
         self.revision += 1

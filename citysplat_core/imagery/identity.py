@@ -1,0 +1,102 @@
+"""The 31-bit numbers that stand for images in COLMAP databases, issued once per city."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from citysplat_core.errors import StorageError
+
+_MAX_COLMAP_ID = 2**31 - 2  # COLMAP's pair ids reserve the number above
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (
+    colmap_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    image_id TEXT NOT NULL UNIQUE
+)
+"""
+_CHUNK = 500  # SQLite's default limit of variables is 999 in old builds
+
+
+class IdentityRegistry:
+    """Gives each image id one number for ever.
+
+    Numbers start at 1, are never reused and never change, also when an image disappears and comes
+    back. Several processes may share one file: a batch is issued in one exclusive transaction.
+
+    Args:
+        path: The SQLite file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the registry."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(_SCHEMA)
+
+    def issue(self, image_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of every image, giving new ones to those that have none.
+
+        Args:
+            image_ids: Image ids; repeated ones are allowed.
+
+        Returns:
+            image_id to colmap_id. New numbers go to new ids in sorted order, so the same calls
+            in the same order give the same numbers.
+
+        Raises:
+            StorageError: The 31-bit numbers are used up, or the file is no registry.
+        """
+        wanted = sorted(set(image_ids))
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            known = _known(connection, wanted)
+            connection.executemany(
+                "INSERT INTO identity (image_id) VALUES (?)",
+                [(image_id,) for image_id in wanted if image_id not in known],
+            )
+            numbers = _known(connection, wanted)
+            if numbers and max(numbers.values()) > _MAX_COLMAP_ID:
+                connection.rollback()
+                raise StorageError(
+                    f"{self._path} has issued all {_MAX_COLMAP_ID} numbers",
+                    expected="fewer images in one city",
+                    fix="Split the city into several city files.",
+                )
+            connection.commit()
+        return numbers
+
+    def lookup(self, image_ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those images that have one; issues nothing."""
+        with self._connection() as connection:
+            return _known(connection, sorted(set(image_ids)))
+
+    def __len__(self) -> int:
+        """Return how many numbers are issued."""
+        with self._connection() as connection:
+            return int(connection.execute("SELECT count(*) FROM identity").fetchone()[0])
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(
+                sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
+            ) as connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"{self._path} cannot be used as identity registry ({error})",
+                expected="a SQLite file written by CitySplat, on a disk with free space",
+                fix="Restore it from a backup: without it images would get other numbers.",
+            ) from error
+
+
+def _known(connection: sqlite3.Connection, image_ids: Sequence[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for start in range(0, len(image_ids), _CHUNK):
+        part = image_ids[start : start + _CHUNK]
+        marks = ",".join("?" * len(part))
+        query = f"SELECT image_id, colmap_id FROM identity WHERE image_id IN ({marks})"  # noqa: S608
+        numbers.update(connection.execute(query, part))
+    return numbers

@@ -1,0 +1,115 @@
+"""HTTP for the Mapillary client: no redirects, bounded times, errors without secrets."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from citysplat_core.imagery.token import Token
+
+T = TypeVar("T")
+_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_read=20.0, sock_connect=20.0)
+
+
+class TransportFault(Exception):  # noqa: N818  # caught and retried, never shown as it is
+    """The connection failed before a whole answer came; the text holds no address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole HTTP answer.
+
+    Attributes:
+        status: HTTP status; redirects are not followed.
+        headers: Case-insensitive header mapping.
+        content_type: MIME type in lower case, without parameters.
+        body: The bytes, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content_type: str
+    body: bytes
+
+    def retry_after_s(self) -> float | None:
+        """Return the Retry-After header in seconds, None if absent or a date."""
+        text = self.headers.get("Retry-After", "")
+        return float(text) if text.isdigit() else None
+
+
+class Http:
+    """A connection pool; use it in ``async with``.
+
+    Args:
+        token: The access token.
+        connections: Most connections at once.
+    """
+
+    def __init__(self, token: Token, connections: int) -> None:
+        """Remember the options; connections open on first use."""
+        self._token = token
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the pool."""
+        connector = aiohttp.TCPConnector(limit=self._connections)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=_TIMEOUT, trust_env=False, auto_decompress=True
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def get_tile(self, url: str) -> Answer:
+        """Ask the tile host, which takes the token in the query only."""
+        secret = URL(url, encoded=True).update_query(access_token=self._token.reveal())
+        return await self._get(secret, {})
+
+    async def get_graph(self, url: str, query: Mapping[str, str]) -> Answer:
+        """Ask the graph host, which takes the token in a header."""
+        headers = {"Authorization": f"OAuth {self._token.reveal()}"}
+        return await self._get(URL(url).update_query(dict(query)), headers)
+
+    async def get_photo(self, url: str) -> Answer:
+        """Ask the photo host, which must not see the token."""
+        return await self._get(URL(url, encoded=True), {})
+
+    async def _get(self, url: URL, headers: Mapping[str, str]) -> Answer:
+        if self._session is None:
+            raise RuntimeError("the connection pool is not open")
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                body = await answer.read()
+                return Answer(
+                    status=answer.status,
+                    headers=answer.headers,
+                    content_type=answer.content_type.lower(),
+                    body=body,
+                )
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            # The message of the library may hold the address and with it the token.
+            raise TransportFault(f"connection fault {type(error).__name__}") from None
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also when the caller has an event loop (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -1,0 +1,273 @@
+"""Mapillary as an image source."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from citysplat_core.errors import StorageError
+from citysplat_core.geography import Area
+from citysplat_core.imagery.mapillary.describing import Describer
+from citysplat_core.imagery.mapillary.entities import catalog_row
+from citysplat_core.imagery.mapillary.entity_store import EntityStore
+from citysplat_core.imagery.mapillary.graph import GraphClient
+from citysplat_core.imagery.mapillary.http import Http, run_async
+from citysplat_core.imagery.mapillary.images import PhotoFetcher
+from citysplat_core.imagery.mapillary.limits import Clock, Pace, TileBudget
+from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.rounded import exact_ids
+from citysplat_core.imagery.mapillary.decode import rounded_ids
+from citysplat_core.imagery.mapillary.tile_cache import TileCache
+from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileAddress, TileFetcher, TileResult
+from citysplat_core.imagery.photo_store import PhotoStore
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, fetched
+from citysplat_core.imagery.tables import (
+    DESCRIBED_SCHEMA,
+    FOUND_SCHEMA,
+    TILES_SCHEMA,
+    table_of,
+    utc_from_ms,
+)
+from citysplat_core.imagery.token import Token
+from citysplat_core.settings import SourceSettings
+from citysplat_core.storage import Progress, read_json, write_json
+
+_ROWS_AT_ONCE = 5000
+_METADATA_AT_ONCE = 8
+
+
+class MapillarySource:
+    """Mapillary, or a server that speaks its protocol.
+
+    Args:
+        settings: Addresses, rates, connections.
+        token: The access token.
+        cache_dir: For tiles, metadata and request counts; may be deleted.
+        patience: Retries and pauses.
+        clock: The time; tests pass their own.
+    """
+
+    name: Literal["mapillary", "folder"] = "mapillary"
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        token: Token,
+        cache_dir: Path,
+        *,
+        patience: Patience | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        """Prepare; nothing is asked before the first call."""
+        self._settings, self._token = settings, token
+        # Without the port: a local server that starts again elsewhere is still the same source.
+        host = urlsplit(settings.graph_url).hostname or "unknown"
+        self._folder = cache_dir / "mapillary" / host
+        self._patience = patience or Patience()
+        self._clock = clock
+
+    def discover(self, area: Area, *, work: Path, progress: Progress) -> Discovery:
+        """List every image of the area; see ``ImageSource.discover``."""
+        return run_async(self._discover(area, work, progress))
+
+    async def _discover(self, area: Area, work: Path, progress: Progress) -> Discovery:
+        addresses = area.tiles()
+        results: dict[TileAddress, TileResult] = {}
+        tables: dict[TileAddress, pa.Table] = {}
+        progress(0, len(addresses), "tiles")
+
+        def done(result: TileResult) -> None:
+            results[result.address] = result
+            tables[result.address] = _inside(result.images(), area)
+            progress(len(results), len(addresses), "tiles")
+
+        async with Http(self._token, self._settings.connections) as http:
+            await self._tile_fetcher(http, work).fetch_all(addresses, done)
+            found = _unique([tables[address] for address in sorted(tables)])
+            n_rounded = sum(_count_rounded(result) for result in results.values())
+            notes = {}
+            if n_rounded:
+                found, n_unsolved = await exact_ids(found, self._graph(http))
+                notes = {"ids_rounded": n_rounded, "ids_rounded_unsolved": n_unsolved}
+        tiles = table_of([_ledger_row(results[a]) for a in sorted(results)], TILES_SCHEMA)
+        return Discovery(tiles=tiles, found=found, notes=notes)
+
+    def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
+        """Return the metadata of the images; see ``ImageSource.describe``."""
+        store = EntityStore(self._folder / "entities.sqlite")
+        ids = found.column("image_id").to_pylist()
+        failed = run_async(self._describe(ids, store, self._not_before(work), progress))
+        parts = [
+            _described(found.slice(start, _ROWS_AT_ONCE), store, failed)
+            for start in range(0, len(ids), _ROWS_AT_ONCE)
+        ]
+        return pa.concat_tables(parts) if parts else DESCRIBED_SCHEMA.empty_table()
+
+    async def _describe(
+        self, ids: list[str], store: EntityStore, not_before: float, progress: Progress
+    ) -> dict[str, str]:
+        async with Http(self._token, self._settings.connections) as http:
+            describer = Describer(
+                graph=self._graph(http),
+                store=store,
+                clock=self._clock,
+                at_once=min(_METADATA_AT_ONCE, self._settings.connections),
+                progress=progress,
+            )
+            await describer.describe(ids, not_before=not_before)
+        return describer.failed
+
+    def fetch_photos(
+        self,
+        wanted: Sequence[PhotoRequest],
+        store: PhotoStore,
+        *,
+        size_px: int,
+        n_threads: int,
+        progress: Progress,
+    ) -> list[PhotoResult]:
+        """Bring photos into the store; see ``ImageSource.fetch_photos``."""
+        results: dict[str, PhotoResult] = {}
+        for request in wanted:
+            photo = store.find(request.image_id, size_px)
+            if photo is not None:
+                results[request.image_id] = fetched(request.image_id, photo)
+        missing = [r.image_id for r in wanted if r.image_id not in results]
+        store.require_space(len(missing), size_px)
+        progress(len(results), len(wanted), "photos")
+
+        def done(result: PhotoResult) -> None:
+            results[result.image_id] = result
+            progress(len(results), len(wanted), "photos")
+
+        if missing:
+            try:
+                run_async(self._fetch_photos(missing, store, size_px, n_threads, done))
+            except StorageError as error:
+                kept = sum(result.state == "ok" for result in results.values())
+                seen = f"{error.seen}; {kept} of {len(wanted)} photos are kept"
+                raise StorageError(seen, expected=error.expected, fix=error.fix) from error
+        return [results[request.image_id] for request in wanted]
+
+    async def _fetch_photos(  # noqa: PLR0913
+        self,
+        ids: list[str],
+        store: PhotoStore,
+        size_px: int,
+        n_threads: int,
+        done: Callable[[PhotoResult], None],
+    ) -> None:
+        with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
+            async with Http(self._token, self._settings.connections) as http:
+                fetcher = PhotoFetcher(
+                    http=http,
+                    graph=self._graph(http),
+                    store=store,
+                    size_px=size_px,
+                    connections=self._settings.connections,
+                    executor=executor,
+                    patience=self._patience,
+                    clock=self._clock,
+                )
+                await fetcher.fetch_all(ids, done)
+
+    def _graph(self, http: Http) -> GraphClient:
+        return GraphClient(
+            http=http,
+            graph_url=self._settings.graph_url,
+            pace=Pace(self._settings.entities_per_min),
+            patience=self._patience,
+        )
+
+    def _tile_fetcher(self, http: Http, work: Path) -> TileFetcher:
+        settings = self._settings
+        host = urlsplit(settings.tiles_url).netloc
+        return TileFetcher(
+            http=http,
+            tiles_url=settings.tiles_url,
+            cache=TileCache(self._folder / "tiles" / TILE_SET),
+            budget=TileBudget(
+                self._folder / "requests.sqlite",
+                host,
+                per_min=settings.tiles_per_min,
+                per_day=settings.tiles_per_day,
+                patience=self._patience,
+                clock=self._clock,
+            ),
+            patience=self._patience,
+            not_before=self._not_before(work),
+            clock=self._clock,
+        )
+
+    def _not_before(self, work: Path) -> float:
+        """Return the oldest answer that this run may use, the same before and after a kill."""
+        path = work / "started.json"
+        if not path.is_file():
+            work.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"started_at": self._clock()})
+        started_at = float(read_json(path)["started_at"])
+        return started_at - self._settings.max_age_hours * 3600.0
+
+
+def _inside(images: pa.Table, area: Area) -> pa.Table:
+    inside = area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
+    return images.filter(pa.array(inside))
+
+
+def _unique(tables: list[pa.Table]) -> pa.Table:
+    """Join the tiles' images, keep each id once and sort by id."""
+    table = pa.concat_tables([FOUND_SCHEMA.empty_table(), *tables])
+    rows = pa.table({"image_id": table.column("image_id"), "row": range(table.num_rows)})
+    first = rows.group_by("image_id").aggregate([("row", "min")])
+    order = pc.sort_indices(first, [("image_id", "ascending")])
+    return table.take(first.column("row_min").take(order))
+
+
+def _count_rounded(result: TileResult) -> int:
+    return rounded_ids(result.tile.body, *result.address) if result.tile is not None else 0
+
+
+def _ledger_row(result: TileResult) -> dict[str, object]:
+    z, x, y = result.address
+    tile = result.tile
+    known = tile is not None
+    return {
+        "z": z,
+        "x": x,
+        "y": y,
+        "state": result.state,
+        "n_images": result.images().num_rows if known else None,
+        "sha256": tile.sha256 if tile is not None else None,
+        "fetched_at": utc_from_ms(int(tile.fetched_at * 1000)) if tile is not None else None,
+        "reason": result.reason or None,
+    }
+
+
+def _described(found: pa.Table, store: EntityStore, failed: dict[str, str]) -> pa.Table:
+    ids = found.column("image_id").to_pylist()
+    entities = store.read(ids)
+    rows = []
+    for tile_row in found.to_pylist():
+        image_id = tile_row["image_id"]
+        entity = entities.get(image_id)
+        if image_id in failed or image_id not in entities:
+            reason = failed.get(image_id, "not asked")
+            rows.append(_undescribed(tile_row, "failed", reason))
+        elif entity is None:
+            rows.append(_undescribed(tile_row, "gone", "deleted at the source"))
+        else:
+            rows.append(catalog_row(entity))
+    return table_of(rows, DESCRIBED_SCHEMA)
+
+
+def _undescribed(tile_row: dict[str, object], status: str, reason: str) -> dict[str, object]:
+    """Keep what the tile says about an image that the graph does not describe."""
+    kept = ("image_id", "sequence_id", "captured_at", "lon", "lat", "is_pano")
+    row = {name: tile_row[name] for name in kept}
+    return row | {"source": "mapillary", "status": status, "reason": reason}

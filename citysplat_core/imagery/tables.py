@@ -1,0 +1,164 @@
+"""The columns of the tables that this room writes, and reading and writing them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from citysplat_core.errors import StorageError
+from citysplat_core.storage import published
+
+CAPTURED_AT = pa.timestamp("ms", tz="UTC")
+
+TILES_SCHEMA = pa.schema(
+    [
+        ("z", pa.int32()),
+        ("x", pa.int32()),
+        ("y", pa.int32()),
+        ("state", pa.string()),
+        ("n_images", pa.int64()),
+        ("sha256", pa.string()),
+        ("fetched_at", CAPTURED_AT),
+        ("reason", pa.string()),
+    ]
+)
+"""One row a discovery tile; state is ``unknown``, ``empty``, ``complete`` or ``failed``."""
+
+FOUND_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("lon", pa.float64()),
+        ("lat", pa.float64()),
+        ("sequence_id", pa.string()),
+        ("captured_at", CAPTURED_AT),
+        ("is_pano", pa.bool_()),
+        ("tile", pa.string()),
+    ]
+)
+"""One row an image inside the area, sorted by image_id."""
+
+_FLOATS = (
+    *("lon", "lat", "altitude_m", "computed_lon", "computed_lat", "computed_altitude_m"),
+    *("heading_deg", "computed_heading_deg", "rotation_x", "rotation_y", "rotation_z"),
+)
+DESCRIBED_SCHEMA = pa.schema(
+    [("image_id", pa.string()), ("sequence_id", pa.string()), ("captured_at", CAPTURED_AT)]
+    + [(name, pa.float64()) for name in _FLOATS]
+    + [
+        ("camera_type", pa.string()),
+        ("focal_ratio", pa.float64()),
+        ("k1", pa.float64()),
+        ("k2", pa.float64()),
+        ("make", pa.string()),
+        ("model", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("creator", pa.string()),
+        ("creator_id", pa.string()),
+        ("is_pano", pa.bool_()),
+        ("quality_score", pa.float64()),
+        ("source", pa.string()),
+        ("photo_ref", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""The image catalog without its numbers and geometry; missing floats are NaN, the rest null."""
+
+CATALOG_SCHEMA = pa.schema(
+    [DESCRIBED_SCHEMA.field(0), pa.field("colmap_id", pa.int32()), *list(DESCRIBED_SCHEMA)[1:]]
+)
+"""The image catalog without its geometry."""
+
+IMAGES_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("colmap_id", pa.int32()),
+        ("camera_id", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("blur_score", pa.float64()),
+        ("luminance_mean", pa.float64()),
+        ("luminance_std", pa.float64()),
+        ("dhash", pa.string()),
+        ("sequence_id", pa.string()),
+        ("captured_at", CAPTURED_AT),
+    ]
+    + [(name, pa.float64()) for name in ("east_m", "north_m", "up_m", "heading_deg")]
+    + [(name, pa.float64()) for name in ("rotation_x", "rotation_y", "rotation_z")]
+    + [("creator", pa.string())]
+)
+"""The photos of a box, sorted by colmap_id; status is ``ok``, ``failed`` or ``rejected``."""
+
+CAMERAS_SCHEMA = pa.schema(
+    [
+        ("camera_id", pa.int32()),
+        ("camera_key", pa.string()),
+        ("model", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("params", pa.list_(pa.float64())),
+        ("has_prior_focal", pa.bool_()),
+    ]
+)
+"""The cameras of a box's ``ok`` photos, sorted by camera_id."""
+
+
+def utc_from_ms(milliseconds: int | None) -> datetime | None:
+    """Return an aware time, exact to the millisecond; None for None and for impossible times."""
+    if milliseconds is None:
+        return None
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+def table_of(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
+    """Build a table; an absent or None float becomes NaN, anything else absent becomes null."""
+    blank: dict[str, object] = {
+        field.name: float("nan") if pa.types.is_floating(field.type) else None for field in schema
+    }
+    filled = [
+        {name: blank[name] if row.get(name) is None else row[name] for name in blank}
+        for row in rows
+    ]
+    return pa.Table.from_pylist(filled, schema=schema)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file (zstd) atomically.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    with published(path) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file and check that it has the columns that are wanted.
+
+    Args:
+        path: The file.
+        schema: What an earlier step wrote.
+        columns: The columns to read; None for all of ``schema``.
+
+    Raises:
+        StorageError: The file is missing or is no such table; names the path.
+    """
+    names = columns or schema.names
+    try:
+        table = pq.read_table(path, columns=names)
+        return table.cast(pa.schema([schema.field(name) for name in names]))
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        raise StorageError(
+            f"{path} cannot be read ({error})",
+            expected=f"a Parquet table with the columns {', '.join(names)}",
+            fix="Run the step that makes it again.",
+        ) from error
