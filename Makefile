@@ -23,7 +23,7 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/.work/numba
 # Tests run in several processes, so each keeps to one thread.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-all dev view lint format types settings-page lock clean
+.PHONY: help demo test test-all dev view lint format types settings-doc lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,8 +69,8 @@ format: $(VENV)/.installed-dev ## let ruff format and repair what it can
 types: $(VENV)/.installed-dev ## mypy --strict over citysplat_core
 	$(BIN)/mypy
 
-settings-page: $(VENV)/.installed ## write docs/settings.md from the code
-	$(BIN)/python scripts/settings_page.py
+settings-doc: $(VENV)/.installed ## write docs/settings.md from the code
+	$(BIN)/python scripts/settings_doc.py
 
 lock: $(VENV)/.installed-dev ## write constraints.txt again
 	scripts/lock.sh

@@ -153,11 +153,11 @@ def test_only_addresses_rates_and_schedules_belong_to_the_machine():
 
 
 def test_the_page_of_settings_is_the_code():
-    script = REPOSITORY / "scripts" / "settings_page.py"
-    spec = importlib.util.spec_from_file_location("settings_page", script)
+    script = REPOSITORY / "scripts" / "settings_doc.py"
+    spec = importlib.util.spec_from_file_location("settings_doc", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     written = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert written == module.settings_page(), "run `make settings-page`"
+    assert written == module.settings_doc(), "run `make settings-doc`"
