@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917, RUF046
+# ruff: noqa: PLR0913, PLR0915, PLR0917
 """Projection of Gaussians to the image (EWA), forward and backward, in gsplat's conventions.
 
 Each Gaussian is independent. Arithmetic is double, storage is float32. ``cam`` is the vector

@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917, RUF046
+# ruff: noqa: C901, PLR0913, PLR0915, PLR0917, RUF046
 """Blending of the tile lists to a picture, and its analytic gradient.
 
 One row of a tile, 16 pixels, is one step of the inner loop, written without branches so that the
