@@ -11,9 +11,10 @@ Photos from [Mapillary](https://www.mapillary.com), licensed
 
 {creators}
 
-Models, splats and pictures made from these photos are adapted material: whoever shares them gives this
-credit, says that changes were made, and shares them under CC BY-SA 4.0 or a compatible licence. Mapillary
-blurs faces and licence plates; an image that is deleted there must not be published again.
+Models, splats and pictures made from these photos are adapted material: whoever shares them gives
+this credit, says that changes were made, and shares them under CC BY-SA 4.0 or a compatible
+licence. Mapillary blurs faces and licence plates; an image that is deleted there must not be
+published again.
 """
 _FOLDER = """# Attribution
 

@@ -130,12 +130,12 @@ def camera_for(
     device = device_of(row)
     lens = lenses.get((device, is_upright(width, height)))
     focal_px = (lens.focal_ratio if lens else _DEFAULT_FOCAL_RATIO) * max(width, height)
-    center = (width / 2.0, height / 2.0)
     if row["source"] == "folder":
-        model, params = _FOLDER_MODEL, (focal_px, *center, 0.0)
+        model = _FOLDER_MODEL
+        distortion: tuple[float, ...] = (0.0,)
     else:
         model = _MODELS.get(row["camera_type"] or "perspective", "RADIAL")
-        params = (focal_px, *center, lens.k1 if lens else 0.0, lens.k2 if lens else 0.0)
+        distortion = (lens.k1, lens.k2) if lens else (0.0, 0.0)
     key = f"{device}|{width}x{height}"
     return Camera(
         camera_id=camera_id_of(key),
@@ -143,7 +143,7 @@ def camera_for(
         model=model,
         width=width,
         height=height,
-        params=params,
+        params=(focal_px, width / 2.0, height / 2.0, *distortion),
         has_prior_focal=bool(lens and lens.is_solved),
     )
 

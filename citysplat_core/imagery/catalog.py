@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def build_catalog(
 
 
 def _refuse_doubles(sorted_ids: list[str]) -> None:
-    doubles = [a for a, b in zip(sorted_ids, sorted_ids[1:], strict=False) if a == b]
+    doubles = [a for a, b in pairwise(sorted_ids) if a == b]
     if doubles:
         raise ImageError(
             f"{len(doubles)} image ids occur twice (first {doubles[:3]})",

@@ -14,7 +14,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def discover_images(
-    area: Area, *, source: ImageSource, out: Path, work: Path, progress: Progress
+    area: Area,
+    *,
+    source: ImageSource,
+    out: Path,
+    work: Path,
+    refresh: bool = False,
+    progress: Progress,
 ) -> StepReport:
     """List every image of an area, with the state of every tile.
 
@@ -26,6 +32,8 @@ def discover_images(
         source: Who is asked.
         out: Gets ``tiles.parquet`` and ``found.parquet``.
         work: Directory that survives a kill.
+        refresh: Ask again for tiles that are cached from before this run. Tiles that failed
+            are never cached, so without it a second run asks for just those.
         progress: Called with tiles done and tiles in all.
 
     Returns:
@@ -37,7 +45,7 @@ def discover_images(
             BlockedError).
         StorageError: The disk is full.
     """
-    found = source.discover(area, work=work, progress=progress)
+    found = source.discover(area, work=work, refresh=refresh, progress=progress)
     counts = _counts(found)
     _LOG.info("discovery: %s", counts)
     if found.found.num_rows == 0:

@@ -77,7 +77,7 @@ def read_exif(path: Path) -> ExifFacts:
 
 
 def focal_ratio_35mm(focal_35mm: float | None) -> float | None:
-    """Return focal length over the longer side from a 35 mm equivalent; None if that is absent or 0."""
+    """Return focal length over longer side from a 35 mm equivalent; None if absent or 0."""
     return focal_35mm / _FILM_WIDTH_MM if focal_35mm and focal_35mm > 0 else None
 
 

@@ -57,9 +57,9 @@ class FolderSource:
             )
         self._folder, self._positions_csv = folder, positions_csv
 
-    def discover(self, area: Area, *, work: Path, progress: Progress) -> Discovery:
+    def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every photo of the area; see ``ImageSource.discover``."""
-        del work
+        del work, refresh  # a folder is read anew every time
         rows = self._rows(progress)
         photos = table_of(rows, DESCRIBED_SCHEMA)
         lon, lat = photos.column("lon").to_numpy(), photos.column("lat").to_numpy()
@@ -146,15 +146,16 @@ class FolderSource:
         listed = read_positions(self._positions_csv) if self._positions_csv else []
         for number, row in enumerate(listed, start=1):
             progress(number, len(listed), "photo headers")
-            path = self._folder / row["photo_ref"]
-            if not path.is_file():
-                row["reason"] = "the file that the CSV names does not exist"
-            else:
-                facts = self._from_exif(path)
-                # The table wins over EXIF; sizes are the file's own.
-                row = facts | {k: v for k, v in row.items() if v is not None}
-                row |= {k: facts[k] for k in ("width", "height") if facts.get(k)}
-            yield _finished(row, Path(row["photo_ref"]))
+            yield _finished(self._with_exif(row), Path(row["photo_ref"]))
+
+    def _with_exif(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Complete a CSV row from the photo's header; the table wins, but sizes are the file's."""
+        path = self._folder / row["photo_ref"]
+        if not path.is_file():
+            return row | {"reason": "the file that the CSV names does not exist"}
+        facts = self._from_exif(path)
+        told = {key: value for key, value in row.items() if value is not None}
+        return facts | told | {k: facts[k] for k in ("width", "height") if facts.get(k)}
 
     def _from_exif(self, path: Path) -> dict[str, Any]:
         try:

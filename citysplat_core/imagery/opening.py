@@ -11,15 +11,15 @@ from citysplat_core.settings import SourceSettings
 
 
 def open_source(
-    settings: SourceSettings, token: Token | None, cache_dir: Path, *, root: Path = Path()
+    settings: SourceSettings, root: Path, *, token: Token | None, cache_dir: Path
 ) -> ImageSource:
     """Return the image source of a city; nothing is asked yet.
 
     Args:
         settings: The [source] section.
+        root: The folder of city.toml, which the paths in the settings are relative to.
         token: The access token; needed for Mapillary only.
         cache_dir: For answers that may be used again; may be deleted.
-        root: The folder of city.toml, which the paths in the settings are relative to.
 
     Raises:
         TokenError: Mapillary without a token.

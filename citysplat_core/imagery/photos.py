@@ -40,7 +40,7 @@ _MAX_FAILED_SHARE = 0.5
 _MIN_SUSPICION = 10
 
 
-def fetch_box_images(
+def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     box: str,
     *,
     plan_images: Path,
@@ -59,7 +59,7 @@ def fetch_box_images(
     Args:
         box: Key of the box.
         plan_images: The plan's ``images.parquet``.
-        catalog: ``catalog.parquet``.
+        catalog: Folder with ``catalog.parquet``.
         source: Who has the photos.
         photo_cache: Folder shared by all boxes; photos that are in it are not fetched again.
         frame: The city frame, for rotations.
@@ -70,7 +70,7 @@ def fetch_box_images(
         progress: Called with photos done and photos in all.
 
     Returns:
-        Counts ``photos``, ``ok``, ``failed``, ``rejected``, ``cameras``, ``size_bytes``, and one
+        Counts ``images``, ``ok``, ``failed``, ``rejected``, ``cameras``, ``size_bytes``, and one
         ``REASON`` for each kind of failure; ``skipped`` if no photo is usable.
 
     Raises:
@@ -78,12 +78,13 @@ def fetch_box_images(
         StorageError: The disk is full; what was fetched is kept.
     """
     del work
-    rows = _rows_of(box, plan_images, catalog, frame)
+    listed = catalog / "catalog.parquet"
+    rows = _rows_of(box, plan_images, listed, frame)
     store = PhotoStore(photo_cache)
     results = _fetch(rows, source, store, settings, n_threads, progress)
     _refuse_outage(box, source, results)
     scores = _scored(results, store, settings, n_threads)
-    lenses = lenses_of(_rows_with_same_cameras(catalog, rows))
+    lenses = lenses_of(_rows_with_same_cameras(listed, rows))
     images, cameras = [], []
     for row in rows:
         result, quality = results.get(row["image_id"]), scores.get(row["image_id"])
@@ -213,7 +214,7 @@ def _judge(
     return "ok", None
 
 
-def _image_row(  # noqa: PLR0913 - one argument for each thing that is known of a photo
+def _image_row(
     row: dict[str, Any],
     status: str,
     reason: str | None,
@@ -271,7 +272,7 @@ def _report(box: str, images: list[dict[str, object]], n_cameras: int) -> StepRe
     status = Counter(str(image["status"]) for image in images)
     reasons = Counter(str(image["reason"]) for image in images if image["reason"])
     counts: dict[str, int | float | str] = {
-        "photos": len(images),
+        "images": len(images),
         "ok": status["ok"],
         "failed": status["failed"],
         "rejected": status["rejected"],
@@ -279,7 +280,7 @@ def _report(box: str, images: list[dict[str, object]], n_cameras: int) -> StepRe
         "size_bytes": sum(
             int(str(image["size_bytes"])) for image in images if image["status"] == "ok"
         ),
-        **{reason: count for reason, count in sorted(reasons.most_common(5))},
+        **dict(sorted(reasons.most_common(5))),
     }
     _LOG.info("photos of box %s: %s", box, counts)
     skipped = ""

@@ -30,7 +30,7 @@ class Quality:
 def score_photo(body: bytes) -> Quality:
     """Score a photo from one decode of its luminance at half size.
 
-    The decoder is strict, so damage inside the file is found here even if its size and ends are right.
+    The decoder is strict: damage inside a file of the right size and ends is found here.
 
     Args:
         body: JPEG bytes.

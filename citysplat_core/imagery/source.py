@@ -85,12 +85,13 @@ class ImageSource(Protocol):
 
     name: Literal["mapillary", "folder"]
 
-    def discover(self, area: Area, *, work: Path, progress: Progress) -> Discovery:
+    def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every image of the area.
 
         Args:
             area: Where.
             work: Directory that survives a kill.
+            refresh: Ask again for what is cached from before this run.
             progress: Called with tiles done and tiles in all.
 
         Raises:

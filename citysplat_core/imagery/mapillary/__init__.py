@@ -1,4 +1,4 @@
-"""Mapillary: vector tiles to find images, the graph to describe them, the photo host to fetch them."""
+"""Mapillary: vector tiles find images, the graph describes them, the photo host has them."""
 
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.service import MapillarySource

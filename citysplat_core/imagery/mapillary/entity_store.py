@@ -46,7 +46,9 @@ class EntityStore:
         Raises:
             StorageError: The disk is full or the file is damaged.
         """
-        rows = [(i, orjson.dumps(entities[i]), fetched_at) for i in sorted(entities)]
+        rows: list[tuple[str, bytes | None, float]] = [
+            (i, orjson.dumps(entities[i]), fetched_at) for i in sorted(entities)
+        ]
         rows += [(i, None, fetched_at) for i in sorted(gone)]
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")

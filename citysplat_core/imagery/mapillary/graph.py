@@ -60,20 +60,21 @@ def judge(answer: Answer) -> tuple[Verdict, str]:
     if answer.status == 200:
         return Verdict.GOOD, ""
     error = _error_of(answer.body)
-    code, text = error.get("code"), str(error.get("message", f"HTTP {answer.status}"))
-    if code == 190 or answer.status == 401:
-        return Verdict.TOKEN, text
-    if answer.status == 429 or code == 4:
-        return Verdict.LIMIT, text
-    if code == 1 and "reduce the amount" in text:
-        return Verdict.TOO_MUCH, text
-    if code == 100 and error.get("error_subcode") == 33:
-        return Verdict.GONE, text
-    if answer.status >= 500 or code == -2 or error.get("is_transient") or code in {1, 2}:
-        return Verdict.TRANSIENT, text
-    if 300 <= answer.status < 400:
-        return Verdict.WRONG, f"HTTP {answer.status}, a redirect"
-    return Verdict.WRONG, text
+    text = str(error.get("message", f"HTTP {answer.status}"))
+    return _verdict_of_error(answer.status, error, text), text
+
+
+def _verdict_of_error(status: int, error: dict[str, Any], text: str) -> Verdict:
+    code = error.get("code")
+    # In this order: a transient limit is a limit, "reduce" is code 1 like an unknown error.
+    rules = (
+        (code == 190 or status == 401, Verdict.TOKEN),
+        (status == 429 or code == 4, Verdict.LIMIT),
+        (code == 1 and "reduce the amount" in text, Verdict.TOO_MUCH),
+        (code == 100 and error.get("error_subcode") == 33, Verdict.GONE),
+        (status >= 500 or code in {-2, 1, 2} or bool(error.get("is_transient")), Verdict.TRANSIENT),
+    )
+    return next((verdict for applies, verdict in rules if applies), Verdict.WRONG)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:

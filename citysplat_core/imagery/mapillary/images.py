@@ -1,4 +1,4 @@
-"""Downloading photos: many at once, checked before they count, addresses renewed when they expire."""
+"""Downloading photos: many at once, checked before they count, addresses renewed in time."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ async def exact_ids(found: pa.Table, graph: GraphClient) -> tuple[pa.Table, int]
     """Replace rounded ids by the true ones.
 
     Ids above 2^53 that passed through a double end up on a nearby number. The sequence lists the
-    true ids as text; the one that rounds to the same double is the right one, if it is the only one.
+    true ids as text; the one that rounds to the same double is right, if it is the only one.
 
     Args:
         found: ``FOUND_SCHEMA`` with rounded ids.

@@ -1,6 +1,5 @@
 """Mapillary as an image source."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 
 from citysplat_core.errors import StorageError
 from citysplat_core.geography import Area
+from citysplat_core.imagery.mapillary.decode import rounded_ids
 from citysplat_core.imagery.mapillary.describing import Describer
 from citysplat_core.imagery.mapillary.entities import catalog_row
 from citysplat_core.imagery.mapillary.entity_store import EntityStore
@@ -22,7 +22,6 @@ from citysplat_core.imagery.mapillary.images import PhotoFetcher
 from citysplat_core.imagery.mapillary.limits import Clock, Pace, TileBudget
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.rounded import exact_ids
-from citysplat_core.imagery.mapillary.decode import rounded_ids
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileAddress, TileFetcher, TileResult
 from citysplat_core.imagery.photo_store import PhotoStore
@@ -72,11 +71,11 @@ class MapillarySource:
         self._patience = patience or Patience()
         self._clock = clock
 
-    def discover(self, area: Area, *, work: Path, progress: Progress) -> Discovery:
+    def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every image of the area; see ``ImageSource.discover``."""
-        return run_async(self._discover(area, work, progress))
+        return run_async(self._discover(area, self._not_before(work, refresh=refresh), progress))
 
-    async def _discover(self, area: Area, work: Path, progress: Progress) -> Discovery:
+    async def _discover(self, area: Area, not_before: float, progress: Progress) -> Discovery:
         addresses = area.tiles()
         results: dict[TileAddress, TileResult] = {}
         tables: dict[TileAddress, pa.Table] = {}
@@ -88,7 +87,7 @@ class MapillarySource:
             progress(len(results), len(addresses), "tiles")
 
         async with Http(self._token, self._settings.connections) as http:
-            await self._tile_fetcher(http, work).fetch_all(addresses, done)
+            await self._tile_fetcher(http, not_before).fetch_all(addresses, done)
             found = _unique([tables[address] for address in sorted(tables)])
             n_rounded = sum(_count_rounded(result) for result in results.values())
             notes = {}
@@ -155,7 +154,7 @@ class MapillarySource:
                 raise StorageError(seen, expected=error.expected, fix=error.fix) from error
         return [results[request.image_id] for request in wanted]
 
-    async def _fetch_photos(  # noqa: PLR0913
+    async def _fetch_photos(
         self,
         ids: list[str],
         store: PhotoStore,
@@ -185,7 +184,7 @@ class MapillarySource:
             patience=self._patience,
         )
 
-    def _tile_fetcher(self, http: Http, work: Path) -> TileFetcher:
+    def _tile_fetcher(self, http: Http, not_before: float) -> TileFetcher:
         settings = self._settings
         host = urlsplit(settings.tiles_url).netloc
         return TileFetcher(
@@ -201,18 +200,18 @@ class MapillarySource:
                 clock=self._clock,
             ),
             patience=self._patience,
-            not_before=self._not_before(work),
+            not_before=not_before,
             clock=self._clock,
         )
 
-    def _not_before(self, work: Path) -> float:
+    def _not_before(self, work: Path, *, refresh: bool = False) -> float:
         """Return the oldest answer that this run may use, the same before and after a kill."""
         path = work / "started.json"
         if not path.is_file():
             work.mkdir(parents=True, exist_ok=True)
             write_json(path, {"started_at": self._clock()})
         started_at = float(read_json(path)["started_at"])
-        return started_at - self._settings.max_age_hours * 3600.0
+        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:

@@ -7,7 +7,7 @@ A basis is *documented* (Mapillary's API documentation), *observed* (seen by pub
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
-DEFAULT_TOKEN = "MLY|0000000000000000|localserverlocalserverlocalserver1"  # noqa: S105  # not a secret
+LOCAL_TOKEN = "MLY|0000000000000000|localserverlocalserverlocalserver1"  # noqa: S105  # not a secret
 """The token that the server accepts unless told otherwise; public on purpose."""
 
 
@@ -15,7 +15,7 @@ DEFAULT_TOKEN = "MLY|0000000000000000|localserverlocalserverlocalserver1"  # noq
 class ServerConfig:
     """Settings of the local Mapillary-compatible server; all can be changed while it runs."""
 
-    token: str = DEFAULT_TOKEN
+    token: str = LOCAL_TOKEN
     """The one token that is accepted (ours)."""
     seed: int = 7
     """Seed of every random fault and of the URL signatures (ours)."""
@@ -62,7 +62,7 @@ class ServerConfig:
     tiles_ip_per_min: int = 0
     """Tiles a minute from one address before it is blocked, 0 for off (observed about 360)."""
     tiles_ip_rolling: int = 0
-    """Tiles in the rolling window before the address is blocked, 0 for off (observed about 10,000)."""
+    """Tiles in the rolling window before a block, 0 for off (observed about 10,000)."""
     tiles_ip_window_s: float = 172_800.0
     """Length of the rolling window, seconds (observed)."""
     block_status: int = 302

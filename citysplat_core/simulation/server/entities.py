@@ -60,18 +60,21 @@ def _value(state: ServerState, row: int, image_id: str, name: str) -> Any:  # no
     if name in {"geometry", "computed_geometry"}:
         prefix = "computed_" if name.startswith("computed") else ""
         return _point(columns[f"{prefix}lon"][row], columns[f"{prefix}lat"][row])
-    if name == "camera_parameters":
-        return _vector(columns["camera_parameters"][row])
-    if name == "creator":
-        creator = str(columns["creator_id"][row])
-        return {"username": str(columns["creator_username"][row]), "id": creator}
-    if name == "organization":
-        number = int(columns["organization_id"][row])
-        return {"id": str(number)} if number else None
+    if name in {"creator", "organization"}:
+        return _owner(columns, row, name)
     return _sfm_value(state, row, image_id, name)
 
 
+def _owner(columns: dict[str, Any], row: int, name: str) -> dict[str, str] | None:
+    number = int(columns[f"{name}_id"][row])
+    if name == "creator":
+        return {"username": str(columns["creator_username"][row]), "id": str(number)}
+    return {"id": str(number)} if number else None
+
+
 def _sfm_value(state: ServerState, row: int, image_id: str, name: str) -> Any:  # noqa: ANN401
+    if name == "camera_parameters":
+        return _vector(state.world.columns["camera_parameters"][row])
     if name == "detections" or not state.world.has_sfm[row]:
         return None
     if name == "computed_rotation":
@@ -89,7 +92,7 @@ def _plain(name: str, value: Any) -> bool | int | float | str | None:  # noqa: A
         return float(value) if math.isfinite(value) else None
     if kind is str:
         return str(value) or None
-    return kind(value)
+    return bool(value) if kind is bool else int(value)
 
 
 def _point(lon: float, lat: float) -> dict[str, Any] | None:

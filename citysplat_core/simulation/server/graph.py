@@ -1,4 +1,4 @@
-"""The graph host: entities, batches, sequences; the checks in the order that the service makes them."""
+"""The graph host: entities, batches, sequences; its checks come in the service's own order."""
 
 import json
 from collections.abc import Iterable
@@ -41,8 +41,8 @@ def bad_request(message: str) -> GraphRefusal:
 def no_such_object(image_id: str) -> GraphRefusal:
     """Return the refusal of an id that does not exist (any more)."""
     text = (
-        f"Unsupported get request. Object with ID '{image_id}' does not exist, cannot be loaded due "
-        "to missing permissions, or does not support this operation"
+        f"Unsupported get request. Object with ID '{image_id}' does not exist, cannot be loaded "
+        "due to missing permissions, or does not support this operation"
     )
     return GraphRefusal(400, message=text, code=100, error_subcode=33)
 

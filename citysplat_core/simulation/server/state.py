@@ -1,4 +1,4 @@
-"""What the server remembers between requests: world, settings, clock, counters and scripted faults."""
+"""What the server remembers between requests: world, settings, clock, counters and faults."""
 
 import asyncio
 import hashlib

@@ -138,8 +138,8 @@ def level_rotation(heading_rad: float) -> NDArray[np.float64]:
     )
     if np.sin(turn) < 1e-6:
         axis = np.array([0.0, -np.sqrt(0.5), np.sqrt(0.5)])
-        return axis * turn
-    return skew / (2.0 * np.sin(turn)) * turn
+        return np.asarray(axis * turn)
+    return np.asarray(skew / (2.0 * np.sin(turn)) * turn)
 
 
 def _per_sequence(

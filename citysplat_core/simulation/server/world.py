@@ -65,7 +65,7 @@ class World:
     @property
     def has_sfm(self) -> NDArray[np.bool_]:
         """Whether structure from motion placed the image, shape (N,)."""
-        return np.isfinite(self.columns["computed_lon"])
+        return np.asarray(np.isfinite(self.columns["computed_lon"]))
 
     def live_row(self, image_id: str) -> int | None:
         """Return the row of a live image, or None if it is unknown, deleted or not a number."""
