@@ -1,5 +1,6 @@
 """What is shipped: files in the wheel, the lock, the pinned set, the CI's own check."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -7,11 +8,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -45,6 +48,67 @@ def test_every_direct_dependency_is_locked_within_its_bounds():
         requirement = Requirement(text)
         assert requirement.name in LOCK, f"{text}: run scripts/lock.sh"
         assert requirement.specifier.contains(LOCK[requirement.name]), text
+
+
+OPTIONAL_IMPORTS = {"gsplat", "hloc", "h5py"}
+
+
+def third_party_imports(*folders: str) -> set[str]:
+    own = {"citysplat_core", "citysplat_dagster", "conftest"}
+    found = set()
+    for path in (p for folder in folders for p in (REPOSITORY / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add((node.module or "").split(".")[0])
+    return found - set(sys.stdlib_module_names) - own
+
+
+def declared(*groups: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+
+
+def test_every_import_of_the_packages_is_a_declared_dependency():
+    known = declared(PROJECT["project"]["dependencies"])
+    owners = packages_distributions()
+    for name in third_party_imports("citysplat_core", "citysplat_dagster") - OPTIONAL_IMPORTS:
+        dists = {canonicalize_name(d) for d in owners.get(name, [name])}
+        assert dists & known, f"import {name} ({sorted(dists)}) is not in pyproject.toml"
+
+
+def test_every_import_of_the_tests_is_a_declared_dependency():
+    extras = PROJECT["project"]["optional-dependencies"]
+    known = declared(PROJECT["project"]["dependencies"], extras["dev"])
+    local = {p.stem for p in (REPOSITORY / "tests").rglob("*.py")}
+    local |= {p.name for p in (REPOSITORY / "tests").rglob("*") if p.is_dir()} | {"tests"}
+    owners = packages_distributions()
+    for name in third_party_imports("tests", "scripts", "benchmarks") - OPTIONAL_IMPORTS - local:
+        dists = {canonicalize_name(d) for d in owners.get(name, [name])}
+        assert dists & known, f"import {name} ({sorted(dists)}) is not in pyproject.toml"
+
+
+def test_every_dependency_is_imported_or_is_a_program_that_we_start():
+    started = {"dagster-webserver"}
+    owners = packages_distributions()
+    imported = {
+        canonicalize_name(d)
+        for name in third_party_imports("citysplat_core", "citysplat_dagster")
+        for d in owners.get(name, [])
+    }
+    assert declared(PROJECT["project"]["dependencies"]) - started <= imported
+
+
+def test_the_compose_file_and_the_image_name_what_exists():
+    compose = yaml.safe_load((REPOSITORY / "docker" / "compose.yaml").read_text())
+    assert set(compose["services"]) == {"webserver", "daemon"}
+    for service in compose["services"].values():
+        build = service["build"]
+        assert (REPOSITORY / "docker" / build["context"] / build["dockerfile"]).is_file()
+        assert service["volumes"] == ["cities:/cities"]
+    for line in (REPOSITORY / "docker" / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY "):
+            assert all((REPOSITORY / name).exists() for name in line.split()[1:-1]), line
 
 
 def test_dagster_is_locked_as_one_set():
