@@ -1,0 +1,66 @@
+// Builds the page into the Python package, so that users need no Node.
+import { build } from "esbuild";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, "..", "citysplat_core", "city", "viewer_dist");
+const modules = join(here, "node_modules");
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(join(out, "assets"), { recursive: true });
+
+await build({
+  entryPoints: { main: join(here, "src", "main.js") },
+  outdir: join(out, "assets"),
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  legalComments: "none",
+  chunkNames: "[name]-[hash]",
+  logLevel: "warning",
+});
+
+// MapLibre looks for its worker beside the file that it was bundled into.
+cpSync(
+  join(modules, "maplibre-gl", "dist", "maplibre-gl-worker.mjs"),
+  join(out, "assets", "maplibre-gl-worker.mjs"),
+);
+
+// The page may run only its own scripts; the one inline script is named by its hash.
+const page = readFileSync(join(here, "src", "index.html"), "utf8");
+const inline = /<script>([\s\S]*?)<\/script>/.exec(page)[1];
+const hash = createHash("sha256").update(inline).digest("base64");
+writeFileSync(join(out, "index.html"), page.replace("{{BOOT_HASH}}", `sha256-${hash}`));
+
+// Everything that is bundled, here or already inside the packages' own files.
+const skipped = new Set(["esbuild", "@esbuild", "@types"]);
+function packages(folder, scope = "") {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !skipped.has(entry.name))
+    .flatMap((entry) =>
+      entry.name.startsWith("@")
+        ? packages(join(folder, entry.name), `${entry.name}/`)
+        : [{ name: scope + entry.name, folder: join(folder, entry.name) }],
+    );
+}
+
+const parts = packages(modules)
+  .sort((a, b) => (a.name < b.name ? -1 : 1))
+  .map(({ name, folder }) => {
+    const info = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const file = readdirSync(folder).find((f) => /^(licen[cs]e|copying)/i.test(f));
+    const text = file ? readFileSync(join(folder, file), "utf8").trim() : `License: ${info.license}`;
+    return `${"=".repeat(80)}\n${name} ${info.version}  (${info.license})\n${"=".repeat(80)}\n\n${text}\n`;
+  });
+writeFileSync(
+  join(out, "THIRD_PARTY_LICENSES"),
+  "The files in assets/ contain the following packages, unchanged but minified.\n" +
+    "Spark holds WebAssembly that its authors built from Rust; it is published under Spark's licence.\n\n" +
+    parts.join("\n"),
+);
+if (!existsSync(join(out, "assets", "main.js"))) throw new Error("the build made no assets/main.js");
