@@ -23,6 +23,10 @@ _AGREE_DEG: Final = 45.0
 """Two headings closer than this agree."""
 _AGREE_SHARE: Final = 0.8
 """Share of a sequence's photos that must agree."""
+_MAX_RISE: Final = 0.6
+"""Largest vertical part of a baseline in an upright camera's axes (1 is straight up)."""
+UPRIGHT_COSINE: Final = 0.85
+"""Cosine between the vertical axes of two cameras from which on both can be upright."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +124,8 @@ def _visual_headings(photos: Photos, edges: Edges) -> NDArray[np.float64]:
         & (photos.sequence[first] != NO_SEQUENCE)
         & (np.hypot(move[:, 0], move[:, 1]) >= 2 * _MIN_MOVE_M)
         & np.isin(edges.config, (CALIBRATED, UNCALIBRATED))
+        & (np.abs(edges.translation[:, 1]) <= _MAX_RISE)
+        & (edges.rotation[:, 1, 1] > UPRIGHT_COSINE)
     )
     bearing = np.degrees(np.arctan2(move[:, 0], move[:, 1]))
     to_second = -np.einsum("eji,ej->ei", edges.rotation, edges.translation)

@@ -23,6 +23,8 @@ CALIBRATED: Final = int(pycolmap.TwoViewGeometryConfiguration.CALIBRATED)
 """Two-view geometry explained by an essential matrix."""
 UNCALIBRATED: Final = int(pycolmap.TwoViewGeometryConfiguration.UNCALIBRATED)
 """Two-view geometry explained by a fundamental matrix; its pose depends on a guessed focal."""
+PLANAR: Final = int(pycolmap.TwoViewGeometryConfiguration.PLANAR)
+"""Two-view geometry explained by a homography; its pose is one of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
