@@ -123,7 +123,7 @@ def view(city_path: Path, port: int) -> None:
 @click.option("--port", default=8765, show_default=True)
 def serve_town(town: Path, port: int) -> None:
     """Serve a simulated TOWN by Mapillary's protocol until Ctrl-C."""
-    from citysplat_core.simulation.server import serve_town_forever
+    from citysplat_core.simulation.town_server import serve_town_forever
 
     serve_town_forever(town, port=port, on_ready=lambda url: console.print(f"Serving {url}"))
 

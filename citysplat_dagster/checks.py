@@ -52,13 +52,13 @@ def catalog_checks(made: Artifact) -> Checks:
 def photo_checks(made: Artifact) -> Checks:
     """Ask that at least half of the box's photos can be used."""
     counts = made.counts
-    total, good = int(counts["images"]), int(counts["ok"])
+    total, good = int(counts["photos"]), int(counts["ok"])
     return [
         _check(
             made,
             "photos_usable",
             passed=total > 0 and good >= MIN_PHOTO_SHARE * total,
-            numbers={"images": total, "ok": good},
+            numbers={"photos": total, "ok": good},
             expected=f"a share of {MIN_PHOTO_SHARE} of the photos",
         )
     ]
@@ -71,8 +71,8 @@ def pair_checks(made: Artifact) -> Checks:
         _check(
             made,
             "pairs_verified",
-            passed=int(counts["verified"]) > 0,
-            numbers={k: counts[k] for k in ("proposed", "matched", "verified")},
+            passed=int(counts["pairs_verified"]) > 0,
+            numbers={k: counts[k] for k in ("pairs_proposed", "pairs_matched", "pairs_verified")},
             expected="at least one verified pair",
         )
     ]
@@ -81,14 +81,14 @@ def pair_checks(made: Artifact) -> Checks:
 def model_checks(made: Artifact) -> Checks:
     """Ask for enough registered photos, and for a model that lies where GPS says."""
     counts = made.counts
-    home, registered = int(counts["home_images"]), int(counts["home_registered"])
+    home, registered = int(counts["n_images"]), int(counts["n_home_registered"])
     residual = float(counts.get("gps_residual_median_m", "nan"))
     return [
         _check(
             made,
             "registered_share",
             passed=home > 0 and registered >= MIN_REGISTERED_SHARE * home,
-            numbers={"home_images": home, "home_registered": registered},
+            numbers={"n_images": home, "n_home_registered": registered},
             expected=f"a share of {MIN_REGISTERED_SHARE} of the box's own photos",
         ),
         _check(
@@ -104,14 +104,14 @@ def model_checks(made: Artifact) -> Checks:
 def alignment_checks(made: Artifact) -> Checks:
     """Ask that shared photos stand in one place."""
     counts = made.counts
-    after = float(counts.get("seam_after_m", "nan"))
-    tied = int(counts.get("fringes_tied", 0))
+    after = float(counts.get("seam_after_median_m", "nan"))
+    tied = int(counts["n_tied_fringes"])
     return [
         _check(
             made,
             "fringes_agree",
             passed=tied == 0 or after <= MAX_SEAM_M,
-            numbers={"fringes_tied": tied, "seam_after_m": after},
+            numbers={"n_tied_fringes": tied, "seam_after_median_m": after},
             expected=f"a median of at most {MAX_SEAM_M} m over shared photos",
         )
     ]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from citysplat_core.city.new_city import new_city
 from citysplat_core.settings import City, load_city
 from citysplat_core.simulation import TownSettings, write_town
-from citysplat_core.simulation.server import free_port, serve_town
+from citysplat_core.simulation.town_server import free_port, serve_town
 
 DEMO_PHOTOS = 200
 SMALL_PHOTOS = 40

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
 from citysplat_dagster.partitions import Partitions
 
@@ -44,20 +47,16 @@ STAGES: Mapping[str, Stage] = {
 
 def build_jobs(
     partitions: Partitions | None,
-) -> list[dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+) -> list[UnresolvedAssetJobDefinition]:
     """Define the jobs that the plan allows; before there is a plan, only discovery."""
-    jobs = []
-    for stage in STAGES.values():
-        if partitions is None and stage.job != "discover_city":
-            continue
-        definition = None
-        if partitions is not None and stage.scope == "box":
-            definition = partitions.boxes
-        elif partitions is not None and stage.scope == "fringe":
-            if partitions.fringes is None:
-                continue
-            definition = partitions.fringes
-        jobs.append(
-            dg.define_asset_job(stage.job, selection=list(stage.assets), partitions_def=definition)
-        )
-    return jobs
+    return [
+        dg.define_asset_job(stage.job, selection=list(stage.assets))
+        for stage in STAGES.values()
+        if _is_possible(stage, partitions)
+    ]
+
+
+def _is_possible(stage: Stage, partitions: Partitions | None) -> bool:
+    if partitions is None:
+        return stage.job == "discover_city"
+    return stage.scope != "fringe" or partitions.fringes is not None

@@ -1,13 +1,16 @@
 """Looking for new imagery from time to time; off until a user starts it."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
 from citysplat_core.settings import CitySettings
 
 
 def build_schedules(
     settings: CitySettings,
-    discover: dg.UnresolvedAssetJobDefinition,  # type: ignore[name-defined]
+    discover: UnresolvedAssetJobDefinition,
 ) -> list[dg.ScheduleDefinition]:
     """Build the re-fetch schedule: it reads every tile again and renews catalog and plan."""
     return [

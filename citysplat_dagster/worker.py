@@ -105,7 +105,7 @@ def execute(task: str, job: str, key: str, run_config: dict[str, Any] | None = N
         seconds=time.monotonic() - started,
         run_id=result.run_id,
         notes=tuple(_notes(result)),
-        errors=tuple(_errors(result)),
+        errors=tuple(errors_of(result)),
     )
 
 
@@ -122,7 +122,8 @@ def _notes(result: dg.ExecuteInProcessResult) -> list[str]:
     return notes
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> list[str]:
+def errors_of(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Give one message a failed step: the innermost cause, which is the step's own."""
     messages = []
     for event in result.all_events:
         if event.is_step_failure:

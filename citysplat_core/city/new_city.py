@@ -24,7 +24,7 @@ origin_alt_m = {alt_m}
 """
 
 
-def new_city(
+def new_city(  # noqa: PLR0913 - one argument a line of the file
     folder: Path,
     *,
     area: str,
@@ -47,7 +47,7 @@ def new_city(
         source: More values of the [source] section.
         sections: More sections, as TOML.
         truth: A simulated city's table of true poses, relative to the folder.
-        origin: Longitude, latitude, height of the city frame; None: the middle of the area, height 0.
+        origin: Longitude, latitude, height of the frame; None: the middle of the area, height 0.
 
     Raises:
         ConfigError: There is a city.toml already, or the folder of photos is not there.

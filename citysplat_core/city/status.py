@@ -31,9 +31,9 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
 
 _NUMBERS = {
     "box_images": ("ok", "ok"),
-    "box_features": ("images", "photos"),
-    "box_matches": ("verified", "pairs"),
-    "sparse_model": ("home_registered", "registered"),
+    "box_features": ("n_images", "photos"),
+    "box_matches": ("pairs_verified", "pairs"),
+    "sparse_model": ("n_home_registered", "registered"),
     "splat": ("psnr_db", "dB"),
 }
 

@@ -112,9 +112,10 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
             return fetch_box_images(
                 box,
                 plan_images=plan.path / "images.parquet",
-                catalog=catalog.path,
+                catalog=catalog.path / "catalog.parquet",
                 source=city.source(),
                 photo_cache=city.cache / "photos",
+                frame=city.city.frame(),
                 out=out,
                 work=work,
                 settings=city.city.settings.photos,

@@ -13,6 +13,7 @@ import pytest
 from citysplat_core.geography import Area
 from citysplat_core.settings import load_city
 from citysplat_core.storage import StepReport, write_json
+from citysplat_dagster import worker
 from citysplat_dagster.build import build_defs
 from citysplat_dagster.resources import CityResource
 
@@ -53,25 +54,25 @@ class TinySteps:
         (out / "content.txt").write_text(f"{asset} {key}")
         return StepReport(counts=counts, skipped=self.skips.get((asset, key), ""))
 
-    def discover_images(self, area: Area, *, out: Path, **_: Any) -> StepReport:
+    def discover_images(self, _area: Area, *, out: Path, **_: Any) -> StepReport:
         self.catalog[["image_id", "lon", "lat"]].to_parquet(out / "found.parquet")
         tiles = {"tiles_failed": self.open_tiles, "tiles_unknown": 0, "tiles_complete": 1}
         return self._step("tile_ledger", "", out, images_found=len(self.catalog), **tiles)
 
-    def build_catalog(self, tile_ledger: Path, *, out: Path, **_: Any) -> StepReport:
+    def build_catalog(self, _ledger: Path, *, out: Path, **_: Any) -> StepReport:
         self.catalog.to_parquet(out / "catalog.parquet")
         return self._step("image_catalog", "", out, listed=len(self.catalog))
 
     def fetch_box_images(self, box: str, *, out: Path, **_: Any) -> StepReport:
-        return self._step("box_images", box, out, images=10, ok=9)
+        return self._step("box_images", box, out, photos=10, ok=9)
 
     def extract_box_features(self, box: str, *, out: Path, **_: Any) -> StepReport:
-        return self._step("box_features", box, out, images=9)
+        return self._step("box_features", box, out, n_images=9)
 
     def _pairs(self, asset: str, key: str, out: Path) -> StepReport:
         numbers = {"proposed": 9, "matched": 8, "verified": 7, "refused": 1}
         write_json(out / "report.json", {"sources": {"spatial": numbers}})
-        return self._step(asset, key, out, **numbers)
+        return self._step(asset, key, out, **{f"pairs_{k}": v for k, v in numbers.items()})
 
     def match_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
         return self._pairs("box_matches", box, out)
@@ -80,8 +81,8 @@ class TinySteps:
         return self._pairs("fringe_matches", fringe, out)
 
     def solve_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
-        counts = {"home_images": 9, "home_registered": 8, "gps_residual_median_m": 1.0}
-        return self._step("sparse_model", box, out, components=1, **counts)
+        counts = {"n_images": 9, "n_home_registered": 8, "gps_residual_median_m": 1.0}
+        return self._step("sparse_model", box, out, n_components=1, **counts)
 
     def align_city(self, *, out: Path, sparse_models: dict[str, Path], **_: Any) -> StepReport:
         one = {
@@ -94,7 +95,7 @@ class TinySteps:
         write_json(out / "transforms.json", {"version": 1, "components": rows})
         columns = ["image_id", "east_m", "north_m", "up_m", "gps_residual_m"]
         pd.DataFrame({c: [] for c in columns}).to_parquet(out / "cameras.parquet")
-        return self._step("city_alignment", "", out, fringes_tied=1, seam_after_m=0.02)
+        return self._step("city_alignment", "", out, n_tied_fringes=1, seam_after_median_m=0.02)
 
     def train_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
         view = {"image_id": "1", "psnr_db": 22.0, "ssim": 0.8, "cc_psnr_db": 23.0}
@@ -172,16 +173,16 @@ class TinyCity:
 
     def run(self, job: str, key: str = "", **config: Any) -> dg.ExecuteInProcessResult:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        return (
-            self.defs()
-            .resolve_job_def(job)
-            .execute_in_process(
-                instance=self.instance,
-                partition_key=key or None,
-                run_config={**quiet, **config},
-                raise_on_error=False,
-            )
+        definition = self.defs().resolve_job_def(job)
+        result = definition.execute_in_process(
+            instance=self.instance,
+            partition_key=key or None,
+            run_config={**quiet, **config},
+            raise_on_error=False,
         )
+        for message in worker.errors_of(result):
+            print(message)  # noqa: T201 - shown by pytest when the test fails
+        return result
 
     def run_all(self) -> None:
         """Everything, in the order of the flow."""

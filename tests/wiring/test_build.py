@@ -71,7 +71,7 @@ def test_the_code_location_without_a_city_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("CITYSPLAT_CITY", raising=False)
-    with pytest.raises(ConfigError, match="CITYSPLAT_CITY is not set.*citysplat dev"):
+    with pytest.raises(ConfigError, match=r"CITYSPLAT_CITY is not set.*citysplat dev"):
         load_defs()
 
 

@@ -73,7 +73,7 @@ def test_a_new_photo_remakes_its_own_box_and_leaves_the_far_ones(
 ) -> None:
     city.run_all()
     placed = load_rows(city)
-    box = sorted(city.boxes())[0]
+    box = min(city.boxes())
     like = placed[placed["box"] == box].iloc[0]
     new = steps.catalog[steps.catalog["image_id"] == like["image_id"]].assign(
         image_id="99999999999999999", colmap_id=10_000
