@@ -68,6 +68,8 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
     axes = figure.add_subplot()
     for state in ("refused", "verified"):
         rows = table[(table["state"] == state) & (table["n_inliers"] > 0)]
+        if not len(rows):
+            continue
         ends = [
             photos.east_north_m[np.searchsorted(photos.colmap_id, rows[column].to_numpy())]
             for column in ("colmap_id_a", "colmap_id_b")
@@ -77,7 +79,7 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
             list(np.stack(ends, axis=1)),
             colors=_COLOURS[state],
             linewidths=0.4 + 1.2 * strength,
-            alpha=strength if state == "verified" and len(strength) else 0.6,
+            alpha=strength if state == "verified" else 0.6,
             linestyles="solid" if state == "verified" else "dashed",
             label=f"{state} ({len(rows)})",
         )
@@ -88,6 +90,7 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
     axes.set(aspect="equal", xlabel="east, m", ylabel="north, m", title=title)
     axes.margins(0.08)
     axes.autoscale_view()
-    axes.legend(loc="upper right", fontsize=8)
+    if axes.collections and (table["n_inliers"] > 0).any():
+        axes.legend(loc="upper right", fontsize=8)
     with published(path) as stream:
         figure.savefig(stream, dpi=110, format="png")

@@ -82,10 +82,7 @@ def match_pairs(
     Raises:
         MatchingError: COLMAP could not read or write the database.
     """
-    with closing(sqlite3.connect(database)) as connection:
-        done = {
-            int(row[0]) for row in connection.execute("SELECT pair_id FROM two_view_geometries")
-        }
+    done = _finished_pairs(database)
     todo = [pair for pair in sorted(pairs) if pair_id_of(*pair) not in done]
     n_done = len(pairs) - len(todo)
     list_path = database.with_name("pairs.txt")
@@ -95,6 +92,19 @@ def match_pairs(
         list_path.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in chunk))
         _match_chunk(database, list_path, settings, n_threads)
     progress(len(pairs), len(pairs), "pairs")
+
+
+def _finished_pairs(database: Path) -> set[int]:
+    query = "SELECT pair_id FROM two_view_geometries"
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return {int(row[0]) for row in connection.execute(query)}
+    except sqlite3.DatabaseError as error:
+        raise MatchingError(
+            f"{database.name} cannot be read: {error}",
+            expected="the unfinished database of an earlier try",
+            fix=f"Delete this step's work folder ({database.parent}) and run again.",
+        ) from error
 
 
 def _match_chunk(
