@@ -49,7 +49,7 @@ def poses(n: int) -> list[pycolmap.Rigid3d]:
         right /= np.linalg.norm(right)
         rotation = np.stack([right, np.cross(forward, right), forward])
         centre = np.array([-6 + 9.0 * k / n, 0.5 * np.sin(k), 1.6])
-        centre += [*CENTRE, GROUND_UP_M]
+        centre += np.array([*CENTRE, GROUND_UP_M])
         found.append(pycolmap.Rigid3d(pycolmap.Rotation3d(rotation), -rotation @ centre))
     return found
 
@@ -72,7 +72,8 @@ def trace(pose: pycolmap.Rigid3d) -> tuple[NDArray[np.uint8], NDArray[np.float64
     colour = np.stack([np.sin(2.1 * u + which), np.sin(1.7 * v + 2 * which), np.cos(u - v)], 1)
     colour = np.where(np.isnan(hit), (0.6, 0.75, 0.95), 0.5 + 0.3 * colour)
     photo = (colour * 255).round().astype(np.uint8).reshape(height, width, 3)
-    return photo, (hit + [*CENTRE, GROUND_UP_M]).reshape(height, width, 3)
+    origin = np.array([*CENTRE, GROUND_UP_M])
+    return photo, (hit + origin).reshape(height, width, 3)
 
 
 def build_street(root: Path, *, n: int = 24, n_fringe: int = 3) -> StreetArtifacts:
