@@ -147,8 +147,15 @@ def _extract_missing(
 
 def _finished_ids(database: Path) -> set[int]:
     query = "SELECT k.image_id FROM keypoints k JOIN descriptors d ON k.image_id = d.image_id"
-    with closing(sqlite3.connect(database)) as connection:
-        return {int(row[0]) for row in connection.execute(query)}
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return {int(row[0]) for row in connection.execute(query)}
+    except sqlite3.DatabaseError as error:
+        raise FeatureError(
+            f"{database.name} cannot be read: {error}",
+            expected="the unfinished database of an earlier try",
+            fix=f"Delete this step's work folder ({database.parent}) and run again.",
+        ) from error
 
 
 def _mark_featureless(database: Path, colmap_ids: list[int]) -> None:

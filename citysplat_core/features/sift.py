@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pycolmap
 
+from citysplat_core.errors import FeatureError
 from citysplat_core.settings import FeatureSettings
 
 
@@ -28,6 +29,9 @@ class SiftBackend:
             names: Image names to work on; those that have features are passed over.
             settings: The whole feature settings.
             n_threads: Threads to use.
+
+        Raises:
+            FeatureError: COLMAP could not read the photos or write the database.
         """
         # The learned extractors that pycolmap lists end the whole process in the wheels, which
         # are built without ONNX: SIFT is named here and not left to a setting.
@@ -38,10 +42,18 @@ class SiftBackend:
             use_gpu=pycolmap.has_cuda,
         )
         options.sift.max_num_features = settings.max_features
-        pycolmap.extract_features(
-            database,
-            photos,
-            image_names=list(names),
-            extraction_options=options,
-            device=pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu,
-        )
+        try:
+            pycolmap.extract_features(
+                database,
+                photos,
+                image_names=list(names),
+                extraction_options=options,
+                device=pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise FeatureError(
+                f"COLMAP could not extract features of {len(names)} photos: {error}",
+                expected="readable photos and room on the disk",
+                fix="Free space if the disk is full, else delete this step's work folder;"
+                " run again.",
+            ) from error
