@@ -222,7 +222,8 @@ def _inside(images: pa.Table, area: Area) -> pa.Table:
 def _unique(tables: list[pa.Table]) -> pa.Table:
     """Join the tiles' images, keep each id once and sort by id."""
     table = pa.concat_tables([FOUND_SCHEMA.empty_table(), *tables])
-    rows = pa.table({"image_id": table.column("image_id"), "row": range(table.num_rows)})
+    numbers = pa.array(range(table.num_rows), pa.int64())
+    rows = pa.table({"image_id": table.column("image_id"), "row": numbers})
     first = rows.group_by("image_id").aggregate([("row", "min")])
     order = pc.sort_indices(first, [("image_id", "ascending")])
     return table.take(first.column("row_min").take(order))
