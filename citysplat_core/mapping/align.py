@@ -26,6 +26,8 @@ from citysplat_core.mapping.seams import count_groups, find_seams, measure_fring
 from citysplat_core.mapping.tables import (
     CAMERA_SCHEMA,
     FRINGE_SCHEMA,
+    IMAGE_SCHEMA,
+    POSE_COLUMNS,
     read_components,
     read_overlaps,
     read_registered,
@@ -86,6 +88,8 @@ def align_city(
     progress(0, 3, "reading cameras")
     plan = pd.read_parquet(plan_images)
     pieces = _gather(sparse_models)
+    if not pieces.nodes:
+        return _write_nothing(plan, out)
     graph = _graph(pieces, plan, settings)
     progress(1, 3, f"aligning {graph.n_nodes} components over {len(graph.seams)} shared photos")
     alignment = solve_pose_graph(graph, _sigmas(settings))
@@ -108,11 +112,8 @@ def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
             node = table["component"].map(index)
             tables.append(table.assign(node=node, solved_in=box, is_first=is_first)[node.notna()])
     filled = [table for table in tables if len(table)]
-    rows = (
-        pd.concat(filled, ignore_index=True) if filled else tables[0].iloc[:0] if tables else None
-    )
-    if rows is None:
-        rows = pd.DataFrame(columns=["colmap_id", "node", "solved_in", "is_first", *_POSITION])
+    empty = pd.DataFrame(columns=[*IMAGE_SCHEMA.names, "node", "solved_in", "is_first"])
+    rows = pd.concat(filled, ignore_index=True) if filled else empty
     return _Pieces(rows.astype({"node": np.int64}), nodes)
 
 
@@ -177,20 +178,38 @@ def _write(
     transforms = _transforms(pieces, alignment)
     write_json(out / "transforms.json", {"version": 1, "components": transforms})
     counts = _count(pieces, graph, alignment, cameras, fringes)
-    skipped = "" if pieces.nodes else "no box has an accepted component"
-    write_json(
-        out / "report.json",
-        {"skipped": skipped, "counts": counts, "components": _moves(pieces, graph, alignment)},
-    )
+    moves = _moves(pieces, graph, alignment)
+    write_json(out / "report.json", {"skipped": "", "counts": counts, "components": moves})
     draw_from_above(
         out / "from_above.png",
         title="The aligned city",
         cameras=cameras.assign(group="box " + cameras["solved_in"].astype(str)),
         gps=plan[["colmap_id", "east_m", "north_m"]],
     )
-    log.info("Alignment: %s", skipped or counts)
-    previews = {"Aligned cameras from above": out / "from_above.png"}
-    return StepReport(counts=counts, skipped=skipped, previews=previews)
+    log.info("Alignment: %s", counts)
+    return StepReport(counts=counts, previews=_previews(out))
+
+
+def _previews(out: Path) -> dict[str, Path]:
+    return {"Aligned cameras from above": out / "from_above.png"}
+
+
+def _write_nothing(plan: pd.DataFrame, out: Path) -> StepReport:
+    """Write the artifact of a city without any model: whole, with empty tables."""
+    skipped = "no box has an accepted component"
+    write_table(out / "cameras.parquet", [], CAMERA_SCHEMA)
+    write_table(out / "fringes.parquet", [], FRINGE_SCHEMA)
+    write_json(out / "transforms.json", {"version": 1, "components": []})
+    counts = {"n_boxes": 0, "n_components": 0, "n_images": 0}
+    write_json(out / "report.json", {"skipped": skipped, "counts": counts, "components": []})
+    nobody = pd.DataFrame(columns=["colmap_id", "group", *POSE_COLUMNS])
+    draw_from_above(
+        out / "from_above.png",
+        title="No aligned camera",
+        cameras=nobody,
+        gps=plan[["colmap_id", "east_m", "north_m"]],
+    )
+    return StepReport(counts=counts, skipped=skipped, previews=_previews(out))
 
 
 def _aligned_cameras(
@@ -200,8 +219,6 @@ def _aligned_cameras(
     rotation = alignment.rotations(graph.cameras)
     center = alignment.centers(graph.cameras)
     table = pieces.rows.copy()
-    if table.empty:
-        return pd.DataFrame(columns=CAMERA_SCHEMA.names)
     table[["qx", "qy", "qz", "qw"]] = rotation.as_quat(canonical=True)
     table[["tx", "ty", "tz"]] = -rotation.apply(center)
     table[_POSITION] = center
@@ -276,9 +293,9 @@ def _count(
             gap = np.linalg.norm(center[seams[:, 0]] - center[seams[:, 1]], axis=1)
             counts[f"seam_{name}_median_m"] = round(float(np.median(gap)), 4)
             counts[f"seam_{name}_p90_m"] = round(float(np.percentile(gap, 90)), 4)
-    if len(cameras):
-        counts["gps_residual_median_m"] = round(float(cameras["gps_residual_m"].median()), 3)
-        counts["gps_residual_p90_m"] = round(float(cameras["gps_residual_m"].quantile(0.9)), 3)
-        scale_change = np.abs(np.log(alignment.scale)).max()
-        counts["largest_scale_change"] = round(float(np.expm1(scale_change)), 5)
+    counts["gps_residual_median_m"] = round(float(cameras["gps_residual_m"].median()), 3)
+    counts["gps_residual_p90_m"] = round(float(cameras["gps_residual_m"].quantile(0.9)), 3)
+    counts["largest_scale_change"] = round(
+        float(np.expm1(np.abs(np.log(alignment.scale)).max())), 5
+    )
     return counts

@@ -1,6 +1,6 @@
 """Place, prune and judge what a mapper made: is it where GPS says, and as large?"""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ def judge(
     if placed is not None:
         model.transform(placed.city_from_model)
     model.update_point_3d_errors()
-    numbers = _measure(model, placed, positions, home_ids)
+    numbers = _measure(model, placed, positions, home_ids, settings)
     reason = _refusal(numbers, n_solved, settings)
     if placed is None and not reason:
         reason = describe_positions(model, positions)
@@ -104,8 +104,7 @@ def _place_and_prune(
         if placed is None or last == _ROUNDS:
             break
         residual_m = placed.residual_m
-        limit_m = _PRUNE_MEDIANS * float(np.median(list(residual_m.values())))
-        limit_m = max(settings.max_residual_m, limit_m)
+        limit_m = _limit_m(residual_m, settings)
         wrong = {
             i: r
             for i, r in residual_m.items()
@@ -122,16 +121,27 @@ def _place_and_prune(
     return placed, pruned
 
 
+def _limit_m(residual_m: Mapping[int, float], settings: MappingSettings) -> float:
+    """Give the GPS residual beyond which a photo is suspect, metres."""
+    median_m = float(np.median(list(residual_m.values()) or [0.0]))
+    return max(settings.max_residual_m, _PRUNE_MEDIANS * median_m)
+
+
 def _measure(
     model: pycolmap.Reconstruction,
     placed: Georegistration | None,
     positions: Positions,
     home_ids: Collection[int],
+    settings: MappingSettings,
 ) -> dict[str, Any]:
     ids = sorted(model.reg_image_ids())
-    centers = np.array([model.image(i).projection_center() for i in ids]).reshape(-1, 3)
-    known = np.array([positions[i] for i in ids if i in positions]).reshape(-1, 3)
-    residual = list(placed.residual_m.values()) if placed else []
+    residual_m = placed.residual_m if placed else {}
+    residual = list(residual_m.values())
+    # A photo that others vouch for may have a GPS position a kilometre away: no measure of size.
+    limit_m = _limit_m(residual_m, settings)
+    near = [i for i in ids if i in positions and not residual_m.get(i, 0.0) > limit_m]
+    near_centers = np.array([model.image(i).projection_center() for i in near]).reshape(-1, 3)
+    known = np.array([positions[i] for i in near]).reshape(-1, 3)
     return {
         "n_images": len(ids),
         "n_home_images": len(set(ids) & set(home_ids)),
@@ -140,7 +150,7 @@ def _measure(
         "reproj_error_px": float(model.compute_mean_reprojection_error()),
         "gps_residual_median_m": float(np.median(residual)) if residual else float("nan"),
         "gps_residual_p90_m": float(np.percentile(residual, 90)) if residual else float("nan"),
-        "extent_m": _extent(centers) if placed else float("nan"),
+        "extent_m": _extent(near_centers) if placed else float("nan"),
         "gps_extent_m": _extent(known),
         "scale_std": placed.scale_std if placed else float("nan"),
     }

@@ -52,7 +52,6 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
     options = incremental_options(job)
     options.mapper.init_min_num_inliers = 40
     options.mapper.init_min_tri_angle = _SEED_ANGLE_DEG
-    options.mapper.init_max_forward_motion = 0.999
     with pycolmap.Database.open(job.database) as database:
         cache = pycolmap.DatabaseCache.create(
             database, pycolmap.DatabaseCacheOptions(min_num_matches=job.settings.min_matches)

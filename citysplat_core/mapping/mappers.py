@@ -1,7 +1,8 @@
 """Mappers behind one small interface: a database in, reconstructions out."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -81,7 +82,7 @@ def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
     options.mapper.constant_cameras = set(job.fixed_cameras)
     options.mapper.init_min_tri_angle = 6.0
     options.mapper.init_min_num_inliers = 50
-    options.mapper.init_max_forward_motion = 0.99
+    options.mapper.init_max_forward_motion = 1.0  # a dash-cam moves straight ahead
     options.mapper.abs_pose_min_num_inliers = 15
     options.mapper.abs_pose_min_inlier_ratio = 0.15
     options.mapper.filter_min_tri_angle = 1.0
@@ -127,6 +128,17 @@ def by_size(models: Any, min_size: int) -> list[pycolmap.Reconstruction]:  # noq
     return sorted(kept, key=lambda model: (-model.num_reg_images(), min(model.reg_image_ids())))
 
 
+@contextmanager
+def quiet_colmap() -> Iterator[None]:
+    """Keep COLMAP's own log, which it writes to stderr, to errors while the block runs."""
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = 3
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before
+
+
 def run_mapper(
     name: str, mapper: Mapper, job: MapJob, *, box: str
 ) -> list[pycolmap.Reconstruction]:
@@ -148,7 +160,8 @@ def run_mapper(
     shutil.rmtree(job.out, ignore_errors=True)
     job.out.mkdir(parents=True)
     try:
-        models = mapper(job)
+        with quiet_colmap():
+            models = mapper(job)
     except (ValueError, RuntimeError) as error:
         raise MappingError(
             f"the {name} mapper failed: {error}",

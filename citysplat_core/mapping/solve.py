@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from citysplat_core.mapping.components import Component
+from citysplat_core.mapping.mappers import quiet_colmap
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.strategy import Attempt, attempt_all
 from citysplat_core.mapping.tables import (
@@ -112,7 +113,8 @@ def _write(
         if component.accepted:
             folder = out / "components" / str(number)
             folder.mkdir(parents=True)
-            component.model.extract_colors_for_all_images(workspace.photos)
+            with quiet_colmap():  # it warns of every photo that is gone
+                component.model.extract_colors_for_all_images(workspace.photos)
             component.model.write(folder)
     counts = _count(workspace, rows, attempts)
     write_json(out / "report.json", _report(box, workspace, rows, attempts, counts, skipped))
