@@ -237,6 +237,11 @@ def make_street() -> type[Street]:
     return Street
 
 
+@pytest.fixture(scope="session")
+def artifact_writer() -> Callable[..., Artifacts]:
+    return write_artifacts
+
+
 @pytest.fixture
 def make_artifacts(tmp_path: Path) -> Callable[..., Artifacts]:
     def make(street: Street, n_boxes: int = 1, n_fringe: int = 6) -> Artifacts:

@@ -54,15 +54,13 @@ def solve_all(artifacts, root):
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory, make_street):
+def city(tmp_path_factory, make_street, artifact_writer):
     """Three boxes along a bent street, each box with a GPS bias of its own."""
-    from tests.mapping.conftest import write_artifacts
-
     root = tmp_path_factory.mktemp("city")
     street = make_street(n_photos=48, corners=((0, 0), (90, 0), (130, 30)), gps_noise_m=0.5)
     street.gps[:16, :2] += (1.5, -2.0)
     street.gps[32:, :2] += (-1.0, 2.5)
-    artifacts = write_artifacts(root, street, n_boxes=3)
+    artifacts = artifact_writer(root, street, n_boxes=3)
     models = solve_all(artifacts, root)
     out = root / "aligned"
     out.mkdir()
