@@ -1,4 +1,4 @@
-"""A tiny city made by hand: four boxes, two of them with splats of known colours at known places."""
+"""A tiny city made by hand: four boxes, two of them with splats of known colours and places."""
 
 import json
 from dataclasses import dataclass
@@ -42,6 +42,11 @@ def tile_keys():
 def center_enu(key):
     west, south, east, north = box_bounds(key)
     return FRAME.enu((west + east) / 2, (south + north) / 2)[:2]
+
+
+def place_in(key, east_m, north_m, up_m=0.0):
+    center_east, center_north = center_enu(key)
+    return np.array([center_east + east_m, center_north + north_m, up_m])
 
 
 def splat_points(enu, colour, size_m=0.12, opacity=0.97, n_rest=3):
@@ -106,7 +111,7 @@ def camera_rows(key, start_id, n=3):
     """Photos walking north through the middle of a box, looking north."""
     rows = []
     for i in range(n):
-        center = np.append(center_enu(key) + (0, -12 + 6 * i), 0.0)
+        center = place_in(key, 0, -12 + 6 * i)
         matrix, (w, x, y, z) = rotation_looking(0)
         t = -matrix @ center
         pose = {"qw": w, "qx": x, "qy": y, "qz": z, "tx": t[0], "ty": t[1], "tz": t[2]}
@@ -209,10 +214,10 @@ def tiny_city(tmp_path_factory):
         {"fringe": [seam], "n_shared": [5], "before_m": [1.0], "after_m": [0.04], "state": ["ok"]}
     ).to_parquet(alignment / "fringes.parquet")
 
-    start = np.append(center_enu(west) + (0, -6), 0.0)
-    red_at = start + (3.0, 12.0, -1.0)
+    start = place_in(west, 0, -6)
+    red_at = start + np.array([3.0, 12.0, -1.0])
     red = wall(red_at, 4.0, 2.0, axis=0)
-    blue = wall(np.append(center_enu(east) + (0, 10), -1.0), 4.0, 2.0, axis=0)
+    blue = wall(place_in(east, 0, 10, -1.0), 4.0, 2.0, axis=0)
     # A green wall across the border that both boxes trained: each keeps its own half.
     border = FRAME.enu(box_bounds(east)[0], FRAME.origin_lat)[0]
     green = wall((border, center_enu(west)[1] + 6, -1.0), 8.0, 2.0, axis=0)

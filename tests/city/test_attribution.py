@@ -26,7 +26,10 @@ def test_two_sources_keep_their_own_sections(tmp_path):
     assert merged.index("- ann: 1 photos") < merged.index("Share alike.") < merged.index("- kim")
 
 
-def test_the_credit_line_names_mapillary_only_where_it_is_the_source(tmp_path):
+def test_the_credit_line_names_mapillary_only_where_it_is_the_source():
     assert "CC BY-SA 4.0" in credit_line("Photos from [Mapillary](https://www.mapillary.com)")
     assert "Mapillary" not in credit_line(FOLDER)
+
+
+def test_a_city_without_photos_has_a_heading_only():
     assert merge_attributions([], title="Nowhere") == "# Attribution of Nowhere\n"

@@ -54,12 +54,12 @@ def test_nothing_outside_the_folder_and_no_listing_is_served(folder, path):
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()
         assert answer.status == 404
-        assert b"no" != answer.read()
+        assert answer.read() != b"no"
         connection.close()
 
 
 def test_a_folder_without_a_city_is_refused(tmp_path):
-    with pytest.raises(ViewerError, match="has no city.json and index.html"):
+    with pytest.raises(ViewerError, match=r"has no city\.json and index\.html"):
         make_server(tmp_path, 0)
 
 

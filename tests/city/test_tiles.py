@@ -10,8 +10,8 @@ import pytest
 from citysplat_core.city import BoxInputs, build_city
 from citysplat_core.city.gaussians import read_spz, read_spz_header
 from citysplat_core.errors import ViewerError
-from citysplat_core.settings import TilesSettings
 from citysplat_core.geography import CityFrame
+from citysplat_core.settings import TilesSettings
 
 FRAME = CityFrame(13.4, 52.5, 40.0)
 
