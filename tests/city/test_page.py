@@ -203,7 +203,9 @@ def test_a_visitor_clicks_a_box_and_sees_its_wall_where_it_stands(tiny_city, cit
     assert columns.min() == pytest.approx(left, abs=12)
     assert columns.max() == pytest.approx(right, abs=12)
     assert rows.min() == pytest.approx(top, abs=12)
-    inside = red_pixels[int(top) + 6 : int(bottom) - 12, int(left) + 6 : int(right) - 6]
+    assert rows.max() < bottom + 12
+    # The fuzzy ground covers the foot of the wall.
+    inside = red_pixels[int(top) + 6 : int((top + bottom) / 2), int(left) + 6 : int(right) - 6]
     assert inside.mean() > 0.98
     assert "CC BY-SA 4.0" in guest.page.inner_text("#credit")
     assert guest.page.is_visible("#credit")
