@@ -2,17 +2,17 @@
 
 from citysplat_core.features.backend import FeatureBackend, backend_named
 from citysplat_core.features.database import (
-    copy_database,
     create_database,
     finish_database,
     image_name,
-    merge_databases,
     pair_id_of,
     read_pair_counts,
     remove_pairs,
     strip_database,
 )
 from citysplat_core.features.extract import extract_box_features
+from citysplat_core.features.merging import copy_database, merge_databases
+from citysplat_core.features.quiet import quiet_colmap
 
 __all__ = [
     "FeatureBackend",
@@ -24,6 +24,7 @@ __all__ = [
     "image_name",
     "merge_databases",
     "pair_id_of",
+    "quiet_colmap",
     "read_pair_counts",
     "remove_pairs",
     "strip_database",

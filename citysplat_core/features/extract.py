@@ -12,11 +12,11 @@ import pycolmap
 from citysplat_core.errors import FeatureError
 from citysplat_core.features.backend import backend_named
 from citysplat_core.features.database import (
-    copy_database,
     create_database,
     finish_database,
     image_name,
 )
+from citysplat_core.features.merging import copy_database
 from citysplat_core.settings import FeatureSettings
 from citysplat_core.storage import Progress, StepReport, published
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pycolmap
 
 from citysplat_core.errors import FeatureError
+from citysplat_core.features.quiet import quiet_colmap
 from citysplat_core.settings import FeatureSettings
 
 
@@ -42,14 +43,16 @@ class SiftBackend:
             use_gpu=pycolmap.has_cuda,
         )
         options.sift.max_num_features = settings.max_features
+        device = pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu
         try:
-            pycolmap.extract_features(
-                database,
-                photos,
-                image_names=list(names),
-                extraction_options=options,
-                device=pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu,
-            )
+            with quiet_colmap():
+                pycolmap.extract_features(
+                    database,
+                    photos,
+                    image_names=list(names),
+                    extraction_options=options,
+                    device=device,
+                )
         except (RuntimeError, ValueError) as error:
             raise FeatureError(
                 f"COLMAP could not extract features of {len(names)} photos: {error}",

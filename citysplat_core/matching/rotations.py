@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from citysplat_core.features import quiet_colmap
 from citysplat_core.matching.verify import Edges
 
 _MIN_EDGES: Final = 3
@@ -63,7 +64,9 @@ def average_rotations(edges: Edges, *, seed: int) -> dict[int, NDArray[np.float6
         edge.num_matches = int(edges.n_inliers[index])
         graph.add_edge(first, second, edge)
     options = pycolmap.RotationEstimatorOptions(random_seed=seed, filter_unregistered=False)
-    if not pycolmap.run_rotation_averaging(options, graph, model, []):
+    with quiet_colmap():
+        is_solved = pycolmap.run_rotation_averaging(options, graph, model, [])
+    if not is_solved:
         return None
     images = model.images
     if not all(images[node + 1].has_pose for node in nodes.tolist()):

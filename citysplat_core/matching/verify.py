@@ -12,7 +12,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
-from citysplat_core.features import pair_id_of
+from citysplat_core.features import pair_id_of, quiet_colmap
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
 
@@ -125,14 +125,11 @@ def _match_chunk(
         min_num_inliers=settings.min_inliers,
     )
     verification.ransac.random_seed = settings.seed
+    pairing = pycolmap.ImportedPairingOptions(match_list_path=list_path)
+    device = pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu
     try:
-        pycolmap.match_image_pairs(
-            database,
-            matching,
-            pycolmap.ImportedPairingOptions(match_list_path=list_path),
-            verification,
-            pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu,
-        )
+        with quiet_colmap():
+            pycolmap.match_image_pairs(database, matching, pairing, verification, device)
     except (RuntimeError, ValueError) as error:
         raise MatchingError(
             f"COLMAP could not match the pairs of {list_path.name}: {error}",

@@ -1,11 +1,14 @@
-"""A box of drawn photos, written as the artifact that extraction reads."""
+"""A box of drawn photos, and small databases with global ids."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import pycolmap
 import pytest
+
+from citysplat_core.features.database import create_database
 
 
 @pytest.fixture
@@ -48,3 +51,67 @@ def drawn_box(tmp_path):
         return folder
 
     return write
+
+
+def camera_rows(*ids: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "camera_id": list(ids),
+            "camera_key": [f"key {key}" for key in ids],
+            "model": "SIMPLE_RADIAL",
+            "width": 64,
+            "height": 48,
+            "params": [[50.0, 32.0, 24.0, 0.0]] * len(ids),
+            "has_prior_focal": [key % 2 == 1 for key in ids],
+        }
+    )
+
+
+def image_rows(*ids: int, camera_id: int = 7) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "image_id": [f"photo-{key}" for key in ids],
+            "colmap_id": list(ids),
+            "camera_id": camera_id,
+            "east_m": [float(key % 100) for key in ids],
+            "north_m": 5.0,
+            "up_m": [np.nan if index == 0 else 30.0 for index in range(len(ids))],
+        }
+    )
+
+
+def filled_database(
+    path: Path, ids: list[int], pairs: list[tuple[int, int]], camera_id: int = 7
+) -> Path:
+    create_database(path, camera_rows(camera_id), image_rows(*ids, camera_id=camera_id))
+    with pycolmap.Database.open(path) as database:
+        for image_id in ids:
+            points = np.full((5, 6), image_id % 50, dtype=np.float32)
+            database.write_keypoints(image_id, points)
+            data = np.zeros((5, 128), dtype=np.uint8)
+            kind = pycolmap.FeatureExtractorType.SIFT
+            database.write_descriptors(image_id, pycolmap.FeatureDescriptors(kind, data))
+        for a, b in pairs:
+            matches = np.array([[0, 0], [1, 1], [2, 2]], dtype=np.uint32)
+            database.write_matches(a, b, matches)
+            geometry = pycolmap.TwoViewGeometry(config=2, inlier_matches=matches[:2])
+            database.write_two_view_geometry(a, b, geometry)
+    return path
+
+
+@pytest.fixture
+def cameras():
+    """Return the maker of camera rows: cameras(*camera_ids)."""
+    return camera_rows
+
+
+@pytest.fixture
+def images():
+    """Return the maker of image rows: images(*colmap_ids, camera_id=7)."""
+    return image_rows
+
+
+@pytest.fixture
+def filled():
+    """Return the maker of databases with features: filled(path, ids, pairs)."""
+    return filled_database

@@ -1,4 +1,4 @@
-"""A street of points with known cameras, written as the artifacts that matching reads."""
+"""Worlds with known truth: a street of points, and a town of two-view geometries."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 import pycolmap
 import pytest
+from scipy.spatial.transform import Rotation
 
 from citysplat_core.features.database import create_database, finish_database
+from citysplat_core.matching.pairs import wrap_deg
+from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.verify import CALIBRATED, Edges
 
 FOCAL_PX, WIDTH, HEIGHT = 500.0, 640, 480
 
@@ -111,3 +115,102 @@ def box_of(tmp_path):
         return write_box(tmp_path / name, table, *street.points())
 
     return write
+
+
+UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
+
+def camera_from_enu(heading_deg: np.ndarray) -> np.ndarray:
+    """Rotations (N, 3, 3) of upright cameras (x right, y down, z forward)."""
+    return UPRIGHT @ Rotation.from_euler("z", heading_deg[:, None], degrees=True).as_matrix()
+
+
+@dataclass
+class Town:
+    """Streets of a grid, driven in both directions; true poses and noisy sensors."""
+
+    position: np.ndarray
+    heading: np.ndarray
+    photos: Photos
+
+    def edges(self, rows: np.ndarray, *, noise_deg: float = 1.0, seed: int = 0) -> Edges:
+        rng = np.random.default_rng(seed)
+        world = camera_from_enu(self.heading)
+        first, second = world[rows[:, 0]], world[rows[:, 1]]
+        relative = second @ first.transpose(0, 2, 1)
+        noise = Rotation.from_rotvec(np.radians(rng.normal(0, noise_deg, (len(rows), 3))))
+        move = self.position[rows[:, 1]] - self.position[rows[:, 0]]
+        translation = -np.einsum("eij,ej->ei", second, np.c_[move, np.zeros(len(move))])
+        translation += rng.normal(0, 0.03, translation.shape) * np.linalg.norm(
+            translation, axis=1, keepdims=True
+        )
+        return Edges(
+            rows=rows,
+            rotation=noise.as_matrix() @ relative,
+            translation=translation / np.linalg.norm(translation, axis=1, keepdims=True),
+            n_inliers=rng.integers(30, 200, len(rows)),
+            config=np.full(len(rows), CALIBRATED),
+        )
+
+    def true_rows(self) -> np.ndarray:
+        """Pairs within 22 m that look the same way."""
+        gap = np.linalg.norm(self.position[:, None] - self.position[None], axis=2)
+        turn = np.abs(wrap_deg(self.heading[:, None] - self.heading[None]))
+        return np.argwhere(np.triu((gap < 22) & (turn < 45), k=1))
+
+    def with_lookalikes(self, count: int = 60) -> tuple[Edges, np.ndarray]:
+        """Add pairs of opposite drives that claim one direction, as alike facades make them."""
+        good = self.edges(self.true_rows())
+        gap = np.linalg.norm(self.position[:, None] - self.position[None], axis=2)
+        turn = np.abs(wrap_deg(self.heading[:, None] - self.heading[None]))
+        candidates = np.argwhere(np.triu((gap < 55) & (turn > 80), k=1))
+        rng = np.random.default_rng(4)
+        rows = candidates[rng.choice(len(candidates), count, replace=False)]
+        bad = Edges(
+            rows=rows,
+            rotation=Rotation.from_rotvec(rng.normal(0, 0.05, (count, 3))).as_matrix(),
+            translation=np.tile([0.6, 0.0, 0.8], (count, 1)),
+            n_inliers=rng.integers(20, 80, count),
+            config=np.full(count, CALIBRATED),
+        )
+        both = {
+            name: np.concatenate([getattr(good, name), getattr(bad, name)])
+            for name in ("rows", "rotation", "translation", "n_inliers", "config")
+        }
+        return Edges(**both), np.r_[np.zeros(len(good), dtype=bool), np.ones(count, dtype=bool)]
+
+
+def make_town(*, gps_sigma_m: float = 1.0, seed: int = 2) -> Town:
+    """Four streets of a grid, each driven there and back: 20 photos a drive, 5 m apart."""
+    rng = np.random.default_rng(seed)
+    position, heading, sequence = [], [], []
+    along = np.arange(20) * 5.0
+    for number in range(8):
+        street, back = divmod(number, 2)
+        lane = 2.0 if back else -2.0
+        reach = along[::-1] if back else along
+        if street < 2:
+            position.append(np.c_[np.full(20, 50.0 * street + lane), reach])
+            heading.append(np.full(20, 180.0 if back else 0.0))
+        else:
+            position.append(np.c_[reach, np.full(20, 50.0 * (street - 2) + lane)])
+            heading.append(np.full(20, 270.0 if back else 90.0))
+        sequence.append(np.full(20, number))
+    true_position, true_heading = np.concatenate(position), np.concatenate(heading)
+    bias = rng.normal(0, gps_sigma_m, (8, 2)).repeat(20, axis=0)
+    count = len(true_position)
+    photos = Photos(
+        colmap_id=np.arange(count) + 1,
+        names=tuple(f"{row}.jpg" for row in range(count)),
+        side=np.zeros(count, dtype=np.int64),
+        east_north_m=true_position + bias + rng.normal(0, 0.3, (count, 2)),
+        heading_deg=(true_heading + rng.normal(0, 6, count)) % 360,
+        sequence=np.concatenate(sequence),
+        captured_at=np.arange(count) * 1000,
+    )
+    return Town(true_position, true_heading, photos)
+
+
+@pytest.fixture
+def town() -> Town:
+    return make_town()
