@@ -5,8 +5,6 @@ passed for want of evidence. An artifact that was skipped for a stated reason fa
 that reason, as a warning: the box is known to be empty-handed and nothing hangs on it.
 """
 
-from typing import Any
-
 import dagster as dg
 
 from citysplat_core.storage import Artifact
@@ -22,14 +20,13 @@ Checks = list[dg.AssetCheckResult]
 
 def coverage_checks(made: Artifact) -> Checks:
     """Refuse a ledger with tiles that failed or were never read."""
-    counts = made.counts
-    open_tiles = {s: int(counts[f"tiles_{s}"]) for s in ("failed", "unknown")}
+    numbers = _numbers(made, "tiles_failed", "tiles_unknown", "images_found")
     return [
         _check(
             made,
             "coverage_complete",
-            passed=sum(open_tiles.values()) == 0,
-            numbers={**open_tiles, "images_found": counts["images_found"]},
+            passed=numbers["tiles_failed"] + numbers["tiles_unknown"] == 0,
+            numbers=numbers,
             expected="no failed and no unknown tile; run again to ask only those",
         )
     ]
@@ -37,13 +34,13 @@ def coverage_checks(made: Artifact) -> Checks:
 
 def catalog_checks(made: Artifact) -> Checks:
     """Refuse a catalog in which no photo can be placed."""
-    counts = made.counts
+    numbers = _numbers(made, "listed", "gone", "failed")
     return [
         _check(
             made,
             "positions_valid",
-            passed=int(counts["listed"]) > 0,
-            numbers={k: counts[k] for k in ("listed", "gone", "failed") if k in counts},
+            passed=numbers["listed"] > 0,
+            numbers=numbers,
             expected="at least one photo with a position",
         )
     ]
@@ -51,14 +48,13 @@ def catalog_checks(made: Artifact) -> Checks:
 
 def photo_checks(made: Artifact) -> Checks:
     """Ask that at least half of the box's photos can be used."""
-    counts = made.counts
-    total, good = int(counts["photos"]), int(counts["ok"])
+    numbers = _numbers(made, "photos", "ok")
     return [
         _check(
             made,
             "photos_usable",
-            passed=total > 0 and good >= MIN_PHOTO_SHARE * total,
-            numbers={"photos": total, "ok": good},
+            passed=numbers["photos"] > 0 and numbers["ok"] >= MIN_PHOTO_SHARE * numbers["photos"],
+            numbers=numbers,
             expected=f"a share of {MIN_PHOTO_SHARE} of the photos",
         )
     ]
@@ -66,13 +62,13 @@ def photo_checks(made: Artifact) -> Checks:
 
 def pair_checks(made: Artifact) -> Checks:
     """Ask that some pair was verified."""
-    counts = made.counts
+    numbers = _numbers(made, "pairs_proposed", "pairs_matched", "pairs_verified")
     return [
         _check(
             made,
             "pairs_verified",
-            passed=int(counts["pairs_verified"]) > 0,
-            numbers={k: counts[k] for k in ("pairs_proposed", "pairs_matched", "pairs_verified")},
+            passed=numbers["pairs_verified"] > 0,
+            numbers=numbers,
             expected="at least one verified pair",
         )
     ]
@@ -80,22 +76,22 @@ def pair_checks(made: Artifact) -> Checks:
 
 def model_checks(made: Artifact) -> Checks:
     """Ask for enough registered photos, and for a model that lies where GPS says."""
-    counts = made.counts
-    home, registered = int(counts["n_images"]), int(counts["n_home_registered"])
-    residual = float(counts.get("gps_residual_median_m", "nan"))
+    share = _numbers(made, "n_images", "n_home_registered")
+    gps = _numbers(made, "gps_residual_median_m")
     return [
         _check(
             made,
             "registered_share",
-            passed=home > 0 and registered >= MIN_REGISTERED_SHARE * home,
-            numbers={"n_images": home, "n_home_registered": registered},
+            passed=share["n_images"] > 0
+            and share["n_home_registered"] >= MIN_REGISTERED_SHARE * share["n_images"],
+            numbers=share,
             expected=f"a share of {MIN_REGISTERED_SHARE} of the box's own photos",
         ),
         _check(
             made,
             "agrees_with_gps",
-            passed=residual <= MAX_GPS_RESIDUAL_M,  # NaN fails
-            numbers={"gps_residual_median_m": residual},
+            passed=gps["gps_residual_median_m"] <= MAX_GPS_RESIDUAL_M,
+            numbers=gps,
             expected=f"at most {MAX_GPS_RESIDUAL_M} m; photos that do not fit are in the report",
         ),
     ]
@@ -103,15 +99,13 @@ def model_checks(made: Artifact) -> Checks:
 
 def alignment_checks(made: Artifact) -> Checks:
     """Ask that shared photos stand in one place."""
-    counts = made.counts
-    after = float(counts.get("seam_after_median_m", "nan"))
-    tied = int(counts["n_tied_fringes"])
+    numbers = _numbers(made, "n_tied_fringes", "seam_after_median_m")
     return [
         _check(
             made,
             "fringes_agree",
-            passed=tied == 0 or after <= MAX_SEAM_M,
-            numbers={"n_tied_fringes": tied, "seam_after_median_m": after},
+            passed=numbers["n_tied_fringes"] == 0 or numbers["seam_after_median_m"] <= MAX_SEAM_M,
+            numbers=numbers,
             expected=f"a median of at most {MAX_SEAM_M} m over shared photos",
         )
     ]
@@ -119,20 +113,25 @@ def alignment_checks(made: Artifact) -> Checks:
 
 def splat_checks(made: Artifact) -> Checks:
     """Ask for views that the training never saw to look right."""
-    psnr = float(made.counts.get("psnr_db", "nan"))
+    numbers = _numbers(made, "psnr_db")
     return [
         _check(
             made,
             "held_out_views",
-            passed=psnr >= MIN_PSNR_DB,  # NaN fails
-            numbers={"psnr_db": psnr},
+            passed=numbers["psnr_db"] >= MIN_PSNR_DB,
+            numbers=numbers,
             expected=f"a median of at least {MIN_PSNR_DB} dB",
         )
     ]
 
 
+def _numbers(made: Artifact, *names: str) -> dict[str, float]:
+    """Take numbers from the counts; a missing one is NaN, with which every comparison fails."""
+    return {name: float(made.counts.get(name, "nan")) for name in names}
+
+
 def _check(
-    made: Artifact, name: str, *, passed: bool, numbers: dict[str, Any], expected: str
+    made: Artifact, name: str, *, passed: bool, numbers: dict[str, float], expected: str
 ) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if made.skipped else dg.AssetCheckSeverity.ERROR
     reason = {"skipped": made.skipped} if made.skipped else {}

@@ -112,7 +112,7 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
             return fetch_box_images(
                 box,
                 plan_images=plan.path / "images.parquet",
-                catalog=catalog.path / "catalog.parquet",
+                catalog=catalog.path,
                 source=city.source(),
                 photo_cache=city.cache / "photos",
                 frame=city.city.frame(),

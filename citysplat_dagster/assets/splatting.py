@@ -4,7 +4,6 @@ import dagster as dg
 
 from citysplat_core.geography.plan_boxes import bounds_enu
 from citysplat_core.settings import CitySettings
-from citysplat_core.splatting import train_box
 from citysplat_dagster.checks import splat_checks
 from citysplat_dagster.inputs import placement
 from citysplat_dagster.partitions import Partitions
@@ -32,6 +31,8 @@ def build_splats(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
     ) -> dg.MaterializeResult:
         """The box's Gaussians, trained on its photos, with held-out quality."""
+        from citysplat_core.splatting import train_box  # torch: only for those who train
+
         box = context.partition_key
         model, alignment = city.need("sparse_model", box), city.need("city_alignment")
         around = [box, *city.plan.neighbours_of(box)]

@@ -107,12 +107,12 @@ class TinySteps:
 
 
 STEPS_OF = {
-    "imagery": ("discover_images", "build_catalog", "fetch_box_images"),
-    "features": ("extract_box_features",),
-    "matching": ("match_box", "match_fringe"),
-    "mapping": ("solve_box", "align_city"),
-    "splatting": ("train_box",),
-    "city": ("build_city",),
+    "citysplat_dagster.assets.imagery": ("discover_images", "build_catalog", "fetch_box_images"),
+    "citysplat_dagster.assets.features": ("extract_box_features",),
+    "citysplat_dagster.assets.matching": ("match_box", "match_fringe"),
+    "citysplat_dagster.assets.mapping": ("solve_box", "align_city"),
+    "citysplat_core.splatting": ("train_box",),
+    "citysplat_dagster.assets.city": ("build_city",),
 }
 
 
@@ -141,7 +141,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> TinySteps:
     tiny = TinySteps(make_catalog())
     for module, names in STEPS_OF.items():
         for name in names:
-            monkeypatch.setattr(f"citysplat_dagster.assets.{module}.{name}", getattr(tiny, name))
+            monkeypatch.setattr(f"{module}.{name}", getattr(tiny, name))
     return tiny
 
 
