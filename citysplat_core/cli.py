@@ -1,6 +1,7 @@
 """``citysplat``: what needs no orchestrator. The commands that run Dagster are added on top."""
 
 import json
+import threading
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from citysplat_core.city.new_city import new_city
 from citysplat_core.city.picture_report import write_city_report
-from citysplat_core.city.server import serve
+from citysplat_core.city.server import serving
 from citysplat_core.city.status import box_rows
 from citysplat_core.city.summary import summarize
 from citysplat_core.errors import CitySplatError, ConfigError
@@ -115,7 +116,12 @@ def report(city_path: Path) -> None:
 def view(city_path: Path, port: int) -> None:
     """Serve the city's page on this machine until Ctrl-C."""
     tiles = ArtifactStore(load_city(city_path).root).need("city_tiles")
-    serve(tiles.path, port=port, on_ready=lambda url: console.print(f"Open {url} (Ctrl-C ends)"))
+    with serving(tiles.path, port) as url:
+        console.print(f"Open {url} (Ctrl-C ends)")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
 
 
 @main.command("serve-town")

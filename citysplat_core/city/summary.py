@@ -149,7 +149,7 @@ def _splats(store: ArtifactStore, boxes: list[str]) -> dict[str, Any]:
         columns=["psnr_db", "ssim", "cc_psnr_db"],
     )
     medians = {
-        name: None if views.empty else round(float(views[name].median()), 4) for name in views
+        str(name): None if views.empty else round(float(views[name].median()), 4) for name in views
     }
     return {
         "splats": len(made),
