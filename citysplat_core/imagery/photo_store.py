@@ -169,6 +169,9 @@ class PhotoStore:
 def check_jpeg(body: bytes) -> tuple[int, int]:
     """Return width and height of a JPEG that decodes without any fault, in pixels.
 
+    A file that is cut off is always found. Of files with 200 foreign bytes inside, a strict decoder
+    finds about nine in ten: the entropy code falls back into step now and then.
+
     Raises:
         ImageError: No JPEG, cut off, or damaged inside; says which.
     """

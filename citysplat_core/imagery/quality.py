@@ -15,7 +15,8 @@ class Quality:
     """Scores of one photo.
 
     Attributes:
-        blur_score: Higher is sharper; about -1 to -3.5 for sharp photos.
+        blur_score: Higher is sharper: sharp street photos of 1024 px score about -1.6 to -2.6, with
+            a Gaussian blur of 2 px -3.9 to -5.4.
         luminance_mean: 0 (black) to 255.
         luminance_std: Spread of the same; near 0 for a lens cap or fog.
         dhash: 64 bits as 16 hexadecimal digits; near duplicates differ in few bits.
@@ -30,7 +31,7 @@ class Quality:
 def score_photo(body: bytes) -> Quality:
     """Score a photo from one decode of its luminance at half size.
 
-    The decoder is strict: damage inside a file of the right size and ends is found here.
+    The decoder is strict: most damage inside a file of the right size and ends is found here.
 
     Args:
         body: JPEG bytes.
@@ -39,8 +40,13 @@ def score_photo(body: bytes) -> Quality:
         ImageError: The bytes cannot be decoded without a fault.
     """
     try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(body)
         gray = simplejpeg.decode_jpeg(
-            body, colorspace="GRAY", min_height=1, min_width=1, min_factor=2
+            body,
+            colorspace="GRAY",
+            min_height=(height + 1) // 2,
+            min_width=(width + 1) // 2,
+            min_factor=2,
         )[:, :, 0]
     except (ValueError, RuntimeError) as error:
         raise ImageError(

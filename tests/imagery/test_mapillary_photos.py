@@ -45,7 +45,7 @@ def test_the_photo_host_never_sees_the_token(service, ids):
 
 def test_every_fault_at_once_loses_no_photo(service, ids):
     service.control("config", p_graph_500=0.2, p_cdn_500=0.1, p_cdn_truncate=0.1, p_cdn_reset=0.1,
-                    p_cdn_html=0.05, p_cdn_short=0.1, p_cdn_corrupt=0.1)  # fmt: skip
+                    p_cdn_html=0.05, p_cdn_short=0.1)  # fmt: skip
     results = fetch(service, ids)
     assert {result.state for result in results} == {"ok"}
     for result in results:

@@ -1,15 +1,18 @@
 """From the bytes of a vector tile to a table of images."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyogrio
 import shapely
+from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.imagery.tables import CAPTURED_AT, FOUND_SCHEMA
 
+_LOG = logging.getLogger(__name__)
 _EARTH_RADIUS_M = 6_378_137.0
 _EXACT_FLOAT = 2.0**53
 
@@ -42,7 +45,7 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
             expected="a Mapbox vector tile",
             fix="Run again; the tile counts as failed until it can be read.",
         ) from error
-    lon, lat = _degrees(table)
+    lon, lat = positions_of(table)
     columns = {
         "image_id": _ids(table, z, x, y),
         "lon": pa.array(lon),
@@ -55,7 +58,8 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
     return pa.table(columns, schema=FOUND_SCHEMA)
 
 
-def _degrees(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def positions_of(table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return longitudes and latitudes of a layer as GDAL reads it, degrees, shape (N,)."""
     points = shapely.from_wkb(table.column("wkb_geometry").to_numpy(zero_copy_only=False))
     lon = np.degrees(shapely.get_x(points) / _EARTH_RADIUS_M)
     lat = np.degrees(2.0 * np.arctan(np.exp(shapely.get_y(points) / _EARTH_RADIUS_M)) - np.pi / 2)
@@ -64,16 +68,14 @@ def _degrees(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 def _ids(table: pa.Table, z: int, x: int, y: int) -> pa.Array:
     """Read the image ids as exact text; the feature number of the tile is never one."""
-    if "id" not in table.column_names:
+    kind = table.schema.field("id").type if "id" in table.column_names else pa.null()
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise DiscoveryError(
-            f"the images of tile {z}/{x}/{y} have no id",
-            expected="the property `id` on every point of layer `image`",
+            f"the images of tile {z}/{x}/{y} have ids of type {kind}",
+            expected="a whole number as property `id` of every point of layer `image`",
             fix="Run again later; the tile counts as failed until it can be read.",
         )
-    ids = table.column("id").combine_chunks()
-    if pa.types.is_floating(ids.type):
-        ids = pc.cast(ids, pa.int64())
-    return ids.cast(pa.string())
+    return table.column("id").combine_chunks().cast(pa.int64()).cast(pa.string())
 
 
 def rounded_ids(body: bytes, z: int, x: int, y: int) -> int:
@@ -90,6 +92,10 @@ def rounded_ids(body: bytes, z: int, x: int, y: int) -> int:
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
-    if name not in table.column_names:
-        return pa.nulls(table.num_rows, kind)
-    return table.column(name).combine_chunks().cast(kind)
+    """Read a property that may be absent or, in some tiles, of an unusable type: then it is null."""
+    if name in table.column_names:
+        try:
+            return table.column(name).combine_chunks().cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            _LOG.warning("property %s has type %s", name, table.schema.field(name).type)
+    return pa.nulls(table.num_rows, kind)

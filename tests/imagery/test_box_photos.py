@@ -1,0 +1,176 @@
+import os
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from citysplat_core.errors import DiscoveryError, ImageError
+from citysplat_core.geography import Area
+from citysplat_core.imagery import (
+    FolderSource,
+    IdentityRegistry,
+    build_catalog,
+    discover_images,
+    fetch_box_images,
+)
+from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA
+from citysplat_core.settings import PhotoSettings
+from citysplat_core.storage import no_progress
+
+
+class City:
+    """The steps before the photos, and a plan with everything in one box."""
+
+    def __init__(self, root, source, area, frame):
+        self.root, self.source, self.frame = root, source, frame
+        self.ledger, self.catalog = root / "ledger", root / "catalog"
+        for path in (self.ledger, self.catalog, root / "w"):
+            path.mkdir(parents=True)
+        options = {"source": source, "work": root / "w", "progress": no_progress}
+        discover_images(area, out=self.ledger, **options)
+        registry = IdentityRegistry(root / "identity.sqlite")
+        build_catalog(self.ledger, registry=registry, out=self.catalog, **options)
+        rows = gpd.read_parquet(self.catalog / "catalog.parquet").query("status == 'listed'")
+        enu = frame.enu(rows.lon, rows.lat, rows.altitude_m)
+        self.write_plan(rows, enu)
+
+    def write_plan(self, rows, enu):
+        plan = {
+            "image_id": rows.image_id.tolist(), "colmap_id": rows.colmap_id.astype("int32"),
+            "box": ["home"] * len(rows), "lon": rows.lon, "lat": rows.lat, "east_m": enu[:, 0],
+            "north_m": enu[:, 1], "up_m": enu[:, 2], "heading_deg": rows.heading_deg,
+            "position_source": ["gps"] * len(rows),
+        }  # fmt: skip
+        self.plan = self.root / "plan.parquet"
+        pq.write_table(pa.table(plan), self.plan)
+
+    def fetch(self, name, box="home", source=None, **settings):
+        out = self.root / name
+        out.mkdir()
+        report = fetch_box_images(
+            box, plan_images=self.plan, catalog=self.catalog, source=source or self.source,
+            photo_cache=self.root / "photos", frame=self.frame, out=out, work=self.root / "w",
+            settings=PhotoSettings(**settings), n_threads=2, progress=no_progress,
+        )  # fmt: skip
+        images = pq.read_table(out / "images.parquet")
+        cameras = pq.read_table(out / "cameras.parquet")
+        assert images.schema.equals(IMAGES_SCHEMA)
+        assert cameras.schema.equals(CAMERAS_SCHEMA)
+        return report, images.to_pandas(), cameras.to_pylist(), out
+
+
+@pytest.fixture
+def city(service, frame):
+    return City(service.folder / "city", service.source(), service.area, frame)
+
+
+def test_the_photos_of_a_box_are_whole_and_described(city, service):
+    report, images, cameras, out = city.fetch("box")
+    panos = images.status == "rejected"
+    assert report.counts["images"] == len(images)
+    assert report.counts["ok"] == len(images) - panos.sum() == len(list((out / "photos").iterdir()))
+    assert images.colmap_id.is_monotonic_increasing
+    ok = images[images.status == "ok"]
+    assert set(ok.camera_id) == {camera["camera_id"] for camera in cameras}
+    assert np.isfinite(ok[["blur_score", "luminance_mean", "luminance_std", "east_m"]]).all(axis=None)
+    assert set(images[panos].reason) <= {"panorama: not supported yet"}
+    for row in ok.head(5).itertuples():
+        path = out / "photos" / f"{row.image_id}.jpg"
+        assert path.stat().st_size == row.size_bytes
+        assert path.read_bytes() == service.server.state.images.jpeg(row.image_id)
+    assert "CC BY-SA 4.0" in (out / "ATTRIBUTION.md").read_text()
+
+
+def test_photos_are_links_into_the_cache_and_the_second_run_fetches_none(city, service):
+    _, images, _, out = city.fetch("box")
+    photo = next((out / "photos").iterdir())
+    assert os.stat(photo).st_nlink == 2
+    before = service.count("cdn")
+    _, again, _, _ = city.fetch("again")
+    assert service.count("cdn") == before
+    assert again.equals(images)
+
+
+def test_photos_are_copied_when_they_cannot_be_linked(city, monkeypatch):
+    def refuse(*_args):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    report, _, _, out = city.fetch("box")
+    assert len(list((out / "photos").iterdir())) == report.counts["ok"]
+
+
+def test_blurred_and_dark_photos_are_rejected_when_asked(city, service):
+    _, images, _, _ = city.fetch("all", min_blur_score=None)
+    cut = float(images.blur_score.median())
+    report, images, _, out = city.fetch("sharp", min_blur_score=cut)
+    assert report.counts["blurred"] == (images.reason == "blurred").sum() > 50
+    assert np.isfinite(images[images.reason == "blurred"].blur_score).all()
+    assert len(list((out / "photos").iterdir())) == report.counts["ok"]
+    report, *_ = city.fetch("dark", min_luminance=255.0)
+    assert report.counts["ok"] == 0
+    assert "too dark" in report.skipped
+
+
+def test_a_failed_photo_is_recorded_with_its_reason_and_the_others_go_on(city, service):
+    catalog = gpd.read_parquet(city.catalog / "catalog.parquet")
+    victim, deleted = catalog[~catalog.is_pano].image_id.tolist()[:2]
+    service.control("script", kind="cdn_truncate", match=victim, times=1000)
+    service.control("delete", ids=[deleted])
+    report, images, _, out = city.fetch("box")
+    images = images.set_index("image_id")
+    assert images.status[victim] == "failed"
+    assert "cut off" in images.reason[victim]
+    assert report.counts["deleted at the source"] == 1
+    assert not (out / "photos" / f"{victim}.jpg").exists()
+
+
+def test_when_most_photos_fail_the_box_is_not_called_finished(city, service):
+    service.control("config", p_cdn_500=1.0)
+    with pytest.raises(DiscoveryError, match="Box home: .*unless the service is down"):
+        city.fetch("box")
+
+
+def test_a_box_without_photos_is_skipped_with_whole_tables(city):
+    report, images, cameras, _ = city.fetch("box", box="elsewhere")
+    assert report.skipped == "no photos"
+    assert (len(images), len(cameras)) == (0, 0)
+
+
+def test_a_plan_from_another_catalog_is_refused(city):
+    table = pq.read_table(city.plan).to_pandas()
+    table.loc[0, "image_id"] = "123"
+    pq.write_table(pa.Table.from_pandas(table), city.plan)
+    with pytest.raises(ImageError, match="not in the catalog"):
+        city.fetch("box")
+
+
+def test_a_camera_has_the_same_intrinsics_in_every_box(city):
+    plan = pq.read_table(city.plan).to_pandas()
+    plan["box"] = np.where(np.arange(len(plan)) % 2, "odd", "even")
+    pq.write_table(pa.Table.from_pandas(plan), city.plan)
+    _, _, odd, _ = city.fetch("odd", box="odd")
+    _, _, even, _ = city.fetch("even", box="even")
+    shared = {c["camera_id"]: c for c in odd}.keys() & {c["camera_id"] for c in even}
+    assert shared
+    by_id = {c["camera_id"]: c for c in even}
+    assert all(by_id[c["camera_id"]] == c for c in odd if c["camera_id"] in shared)
+
+
+def test_a_folder_goes_through_the_same_steps(tmp_path, make_jpeg, make_exif, frame):
+    photos = tmp_path / "mine"
+    photos.mkdir()
+    for number in range(4):
+        exif = make_exif(8.548 + number * 1e-5, 47.373)
+        (photos / f"{number}.jpg").write_bytes(make_jpeg((64, 48), seed=number, exif=exif))
+    whole = (photos / "3.jpg").read_bytes()
+    (photos / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    city = City(tmp_path / "city", FolderSource(photos), Area.from_bounds("8,47,9,48"), frame)
+    report, images, cameras, out = city.fetch("box", min_blur_score=None)
+    assert images.status.tolist() == ["ok", "ok", "ok", "failed"]
+    assert "cut off" in images.reason.tolist()[3]
+    assert [camera["model"] for camera in cameras] == ["SIMPLE_RADIAL"]
+    assert "supplied by the user" in (out / "ATTRIBUTION.md").read_text()
+    assert report.counts["ok"] == 3
