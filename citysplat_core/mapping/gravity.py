@@ -67,7 +67,9 @@ def rotation_to_z(up: Floats) -> Floats:
     if x * x + y * y < 1e-20:
         return np.eye(3) if cosine > 0 else np.diag([1.0, -1.0, -1.0])
     cross = np.array([[0, 0, y], [0, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + cosine))
+    # (1 - c) / sin^2 = 1 / (1 + c): the form that does not cancel, whatever the sign.
+    share = 1 / (1 + cosine) if cosine > 0 else (1 - cosine) / (x * x + y * y)
+    return np.asarray(np.eye(3) + cross + share * cross @ cross)
 
 
 def _unit(vector: Floats) -> Floats:

@@ -15,6 +15,7 @@ from citysplat_core.mapping.vouching import partners_of
 from citysplat_core.settings import MappingSettings
 
 _MIN_HOME_IMAGES = 3
+_EMPTY = pd.DataFrame(columns=["colmap_id_a", "colmap_id_b", "n_inliers"], dtype="int64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +79,12 @@ def build_workspace(
         MappingError: The box's or a neighbour's photos are not among ``box_images``.
     """
     images = _choose_images(box, box_images, fringe_matches, fringe_images)
+    home_ids = set(images.loc[images["is_home"], "colmap_id"].tolist())
     database = work / "workspace.db"
     if not database.is_file():
-        part = work / "workspace.part.db"
-        part.unlink(missing_ok=True)
         parts = (box_matches, *fringe_matches.values(), *neighbour_matches.values())
-        sources = [p / "matches.db" for p in parts]
-        merge_databases(
-            [p for p in sources if p.is_file()],
-            part,
-            keep_descriptors=False,
-            image_ids=images["colmap_id"].tolist(),
-        )
-        part.rename(database)
+        sources = [path for p in parts if (path := p / "matches.db").is_file()]
+        _unite(sources, set(images["colmap_id"].tolist()), home_ids, database, settings)
     pairs = read_pair_counts(database)
     partners = partners_of(pairs, min_inliers=settings.min_matches)
     gps = images[["east_m", "north_m", "up_m"]].to_numpy(float)
@@ -104,6 +98,28 @@ def build_workspace(
         n_pairs=int((pairs["n_inliers"] >= settings.min_matches).sum()),
         lack=_find_lack(images, partners, settings),
     )
+
+
+def _unite(
+    sources: list[Path],
+    image_ids: set[int],
+    home_ids: set[int],
+    database: Path,
+    settings: MappingSettings,
+) -> None:
+    """Merge what the mapper needs; guests that no chain of pairs ties to the box stay away."""
+    pairs = pd.concat([_EMPTY, *(read_pair_counts(path) for path in sources)])
+    inside = pairs["colmap_id_a"].isin(image_ids) & pairs["colmap_id_b"].isin(image_ids)
+    partners = partners_of(pairs[inside], min_inliers=settings.min_matches)
+    reached = set(home_ids)
+    edge = reached
+    while edge:
+        edge = {p for i in edge for p in partners.get(i, ())} - reached
+        reached |= edge
+    part = database.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    merge_databases(sources, part, keep_descriptors=False, image_ids=reached)
+    part.rename(database)
 
 
 def _choose_images(

@@ -78,6 +78,17 @@ def test_neighbours_fringe_photos_are_solved_along(make_street, make_artifacts, 
     assert (~rows["is_home"]).sum() >= 5
 
 
+def test_neighbours_that_no_pair_ties_to_the_box_stay_away(make_street, make_artifacts, fresh):
+    artifacts = make_artifacts(make_street(), n_boxes=2)
+    shutil.rmtree(artifacts.fringe_matches["030--031"])
+    (artifacts.root / "fringe_matches" / "030--031").mkdir()
+    report, out = solve(artifacts, fresh)
+    guests = read_images(out).query("not is_home")
+    assert len(guests) == 6
+    assert set(guests["state"]) == {"unconnected"}
+    assert report.counts["n_connected"] == 15
+
+
 def test_a_gps_position_wrong_by_a_kilometre_costs_nothing(make_street, make_artifacts, fresh):
     street = make_street()
     street.gps[9, :2] += (700, 700)
@@ -161,7 +172,7 @@ def test_a_mapper_killed_half_way_starts_anew(make_street, make_artifacts, fresh
     work = fresh("work")
     (work / "incremental" / "0").mkdir(parents=True)
     (work / "incremental" / "0" / "cameras.bin").write_bytes(b"half")
-    (work / "workspace.part.db").write_bytes(b"half")
+    (work / "workspace.part").write_bytes(b"half")
     report = solve_box(
         "030",
         **artifacts.inputs("030"),
