@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -128,8 +129,13 @@ def test_the_workspace_names_the_code_location_that_pyproject_names():
 
 @pytest.mark.slow
 def test_the_wheel_holds_the_viewer_the_types_and_the_command(tmp_path):
+    source = tmp_path / "source"  # building in place would leave, and ship again, a build/ folder
+    for name in ("citysplat_core", "citysplat_dagster"):
+        shutil.copytree(REPOSITORY / name, source / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source / name)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(REPOSITORY)],
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(source)],
         check=True,
         capture_output=True,
     )
