@@ -16,7 +16,7 @@ have_chromium() {
 install_chromium() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-        chromium fonts-dejavu-core >/dev/null
+        chromium libgl1-mesa-dri fonts-liberation >/dev/null
 }
 
 case ${1:-} in
