@@ -74,7 +74,7 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
             photos.east_north_m[np.searchsorted(photos.colmap_id, rows[column].to_numpy())]
             for column in ("colmap_id_a", "colmap_id_b")
         ]
-        strength = np.clip(rows["n_inliers"].to_numpy() / 200.0, 0.15, 1.0)
+        strength = np.clip(rows["n_inliers"].to_numpy() / 200.0, 0.3, 1.0)
         lines = LineCollection(
             list(np.stack(ends, axis=1)),
             colors=_COLOURS[state],
@@ -91,6 +91,9 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
     axes.margins(0.08)
     axes.autoscale_view()
     if axes.collections and (table["n_inliers"] > 0).any():
-        axes.legend(loc="upper right", fontsize=8)
+        legend = axes.legend(loc="upper right", fontsize=8)
+        for handle in legend.legend_handles:  # else as faint as the first, weakest pair
+            if handle is not None:
+                handle.set(linewidth=1.6, alpha=1.0)
     with published(path) as stream:
         figure.savefig(stream, dpi=110, format="png")
