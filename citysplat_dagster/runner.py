@@ -101,18 +101,26 @@ class Run:
             not: the others go on.
         """
         started = time.monotonic()
-        discover = Task("discover_city", "", frozenset())
-        self.report("total", 1)
-        config = {"ops": {"tile_ledger": {"config": {"refetch": refetch}}}}
         with _Pool(self.city, self.machine, self.report) as pool:
-            self._drain(pool, [discover], config)
-            if self.outcomes[discover.name].is_success:
+            if self._discover(pool, refetch=refetch).is_success:
                 plan = load_plan(self.city.root / "plan.json")
                 tasks = tasks_of(plan, frozenset(boxes) or None)
                 self.report("total", 1 + len(tasks))
                 self._drain(pool, tasks, None)
         self._note(time.monotonic() - started)
         return self.outcomes
+
+    def discover(self, *, refetch: bool = False) -> Outcome:
+        """Only discover and plan; ``refetch`` reads the source again."""
+        with _Pool(self.city, self.machine, self.report) as pool:
+            return self._discover(pool, refetch=refetch)
+
+    def _discover(self, pool: "_Pool", *, refetch: bool) -> Outcome:
+        task = Task("discover_city", "", frozenset())
+        self.report("total", 1)
+        config = {"ops": {"tile_ledger": {"config": {"refetch": refetch}}}}
+        self._drain(pool, [task], config)
+        return self.outcomes[task.name]
 
     def backup(self, boxes: Iterable[str] = ()) -> dict[str, Outcome]:
         """Copy the boxes' artifacts to the bucket, one Dagster run a box.
