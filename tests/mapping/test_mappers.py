@@ -1,0 +1,46 @@
+import pytest
+
+from citysplat_core.errors import MappingError
+from citysplat_core.mapping.mappers import MapJob, incremental_options, run_mapper
+from citysplat_core.settings import MappingSettings
+
+
+@pytest.fixture
+def job(make_street, tmp_path):
+    street = make_street()
+    return MapJob(
+        database=tmp_path / "none.db",
+        photos=tmp_path,
+        out=tmp_path / "out",
+        positions=street.positions(),
+        partners={},
+        fixed_cameras=frozenset({7}),
+        settings=MappingSettings(max_runtime_s=77, seed=5),
+        n_threads=1,
+        tick=lambda: None,
+    )
+
+
+def test_colmaps_failure_names_the_box_and_the_remedy(job):
+    def broken(_):
+        raise ValueError("Check failed: no such thing")
+
+    with pytest.raises(
+        MappingError, match=r"Box 030: the odd mapper failed: Check failed.*strategy"
+    ):
+        run_mapper("odd", broken, job, box="030")
+    assert not (job.out / "done").exists()
+
+
+def test_a_finished_run_is_read_back(job, make_street):
+    models = run_mapper("x", lambda _: [make_street().model()], job, box="030")
+    again = run_mapper("x", lambda _: pytest.fail("must not run"), job, box="030")
+    assert [m.num_reg_images() for m in again] == [m.num_reg_images() for m in models] == [30]
+
+
+def test_settings_reach_the_options(job):
+    options = incremental_options(job)
+    assert options.max_runtime_seconds == 77
+    assert options.random_seed == 5
+    assert set(options.constant_cameras) == {7}
+    assert options.min_model_size == 6

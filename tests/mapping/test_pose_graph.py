@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from citysplat_core.mapping.pose_graph import (
+    Cameras,
+    Graph,
+    Sigmas,
+    gps_weights,
+    solve_pose_graph,
+)
+
+
+def two_strips(rng, *, shift=(2.0, -1.0, 0.5), turn_deg=1.5, scale=1.03, n_shared=8) -> Graph:
+    """One street in two components; the second is moved, turned and scaled."""
+    true = np.column_stack([np.arange(40) * 3.0, np.zeros(40), np.full(40, 2.0)])
+    turns = Rotation.from_euler("z", rng.normal(0, 2, (40, 1)), degrees=True)
+    first, second = np.arange(24), np.arange(24 - n_shared, 40)
+    error = Rotation.from_euler("z", turn_deg, degrees=True)
+    pivot = true[second].mean(axis=0)
+    moved = scale * error.apply(true[second] - pivot) + pivot + shift
+    center = np.concatenate([true[first], moved])
+    rotation = Rotation.concatenate([turns[first], turns[second] * error.inv()])
+    node = np.repeat([0, 1], [len(first), len(second)])
+    seams = np.column_stack([np.arange(24 - n_shared, 24), 24 + np.arange(n_shared)])
+    gps = np.concatenate([true[first], true[second]]) + rng.normal(0, 2, (len(node), 3))
+    pivots = np.array([center[node == k].mean(axis=0) for k in (0, 1)])
+    return Graph(
+        n_nodes=2,
+        pivots=pivots,
+        cameras=Cameras(node=node, center=center, rotation=rotation),
+        seams=seams,
+        gps_rows=np.arange(len(node)),
+        gps=gps,
+        gps_weight=gps_weights(node),
+    )
+
+
+def gaps_m(graph, alignment):
+    center = alignment.centers(graph.cameras)
+    return np.linalg.norm(center[graph.seams[:, 0]] - center[graph.seams[:, 1]], axis=1)
+
+
+def test_shared_photos_meet_and_the_street_keeps_its_size():
+    graph = two_strips(np.random.default_rng(0))
+    found = solve_pose_graph(graph, Sigmas())
+    assert gaps_m(graph, found).max() < 0.05
+    center = found.centers(graph.cameras)
+    assert np.linalg.norm(center[0] - center[-1]) == pytest.approx(117, rel=0.05)
+
+
+def test_without_the_scale_prior_the_model_would_shrink():
+    graph = two_strips(np.random.default_rng(0))
+    far = replace(
+        graph, gps_rows=np.zeros(0, np.int64), gps=np.zeros((0, 3)), gps_weight=np.ones(0)
+    )
+    held = solve_pose_graph(far, Sigmas(log_scale=0.03))
+    free = solve_pose_graph(far, Sigmas(log_scale=1e6))
+    assert held.scale.min() > 0.95
+    assert abs(np.log(free.scale)).sum() > abs(np.log(held.scale)).sum()
+
+
+def test_a_wrong_shared_photo_does_not_pull():
+    graph = two_strips(np.random.default_rng(1), n_shared=10)
+    graph.cameras.center[graph.seams[3, 1]] += (40, 10, 0)
+    found = solve_pose_graph(graph, Sigmas())
+    assert np.median(gaps_m(graph, found)) < 0.1
+
+
+def test_unknown_heights_are_no_pull():
+    graph = two_strips(np.random.default_rng(2))
+    graph.gps[:, 2] = np.nan
+    found = solve_pose_graph(graph, Sigmas())
+    assert np.isfinite(found.centers(graph.cameras)).all()
+    assert gaps_m(graph, found).max() < 0.05
+
+
+def test_nothing_shared_moves_nothing():
+    graph = replace(two_strips(np.random.default_rng(3)), seams=np.zeros((0, 2), np.int64))
+    found = solve_pose_graph(graph, Sigmas())
+    assert found.centers(graph.cameras) == pytest.approx(graph.cameras.center)
+
+
+def test_the_translation_is_that_of_the_pivoted_form():
+    graph = two_strips(np.random.default_rng(4))
+    found = solve_pose_graph(graph, Sigmas())
+    node = graph.cameras.node
+    plain = found.scale[node, None] * found.rotation[node].apply(graph.cameras.center)
+    assert plain + found.translation()[node] == pytest.approx(found.centers(graph.cameras))

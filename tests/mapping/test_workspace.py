@@ -1,0 +1,64 @@
+import pandas as pd
+import pytest
+
+from citysplat_core.features import read_pair_counts
+from citysplat_core.mapping.workspace import build_workspace
+from citysplat_core.settings import MappingSettings
+
+
+@pytest.fixture
+def built(make_street, make_artifacts, fresh):
+    def build(n_boxes=2, **settings):
+        artifacts = make_artifacts(make_street(), n_boxes=n_boxes)
+        inputs = artifacts.inputs("030")
+        work = fresh("work")
+        return artifacts, build_workspace(
+            "030", **inputs, work=work, settings=MappingSettings(**settings)
+        )
+
+    return build
+
+
+def test_it_holds_the_box_and_the_fringe_photos_of_its_neighbour(built):
+    artifacts, workspace = built()
+    images = workspace.images
+    assert images["is_home"].sum() == 15
+    assert set(images.loc[~images["is_home"], "colmap_id"]) == set(artifacts.street.ids[15:21])
+    assert workspace.home_ids == set(artifacts.street.ids[:15])
+    assert workspace.lack == ""
+
+
+def test_pairs_of_the_neighbours_own_fringe_photos_come_along(built):
+    artifacts, workspace = built()
+    pairs = read_pair_counts(workspace.database)
+    guests = set(artifacts.street.ids[15:21])
+    inside = pairs["colmap_id_a"].isin(guests) & pairs["colmap_id_b"].isin(guests)
+    assert inside.any()
+    assert pairs["colmap_id_b"].max() <= max(guests)
+
+
+def test_photos_are_linked_by_their_name(built):
+    _, workspace = built()
+    names = {path.name for path in workspace.photos.iterdir()}
+    assert names == {f"{image_id}.jpg" for image_id in workspace.images["image_id"]}
+
+
+def test_known_lenses_with_few_photos_are_not_refined(built):
+    assert built(n_boxes=1, min_refine_images=31)[1].fixed_cameras == {7}
+
+
+def test_known_lenses_with_many_photos_are_refined(built):
+    assert built(n_boxes=1, min_refine_images=30)[1].fixed_cameras == frozenset()
+
+
+def test_unknown_lenses_are_always_refined(make_street, make_artifacts, fresh):
+    artifacts = make_artifacts(make_street())
+    path = artifacts.box_images["030"] / "cameras.parquet"
+    pd.read_parquet(path).assign(has_prior_focal=False).to_parquet(path)
+    workspace = build_workspace(
+        "030",
+        **artifacts.inputs("030"),
+        work=fresh("w"),
+        settings=MappingSettings(min_refine_images=99),
+    )
+    assert workspace.fixed_cameras == frozenset()
