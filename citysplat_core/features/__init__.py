@@ -2,6 +2,7 @@
 
 from citysplat_core.features.backend import FeatureBackend, backend_named
 from citysplat_core.features.database import (
+    connected,
     create_database,
     finish_database,
     image_name,
@@ -17,6 +18,7 @@ from citysplat_core.features.quiet import quiet_colmap
 __all__ = [
     "FeatureBackend",
     "backend_named",
+    "connected",
     "copy_database",
     "create_database",
     "extract_box_features",

@@ -7,8 +7,8 @@ refuses shared images.
 """
 
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,37 @@ import pandas as pd
 import pycolmap
 from numpy.typing import NDArray
 
-from citysplat_core.errors import FeatureError
+from citysplat_core.errors import FeatureError, StorageError
 
 MAX_IMAGE_ID: Final = 2147483647
 """COLMAP's modulus of pair ids; image ids are smaller than this."""
 
 PAIR_TABLES: Final = ("matches", "two_view_geometries")
 """Tables with a row a pair, keyed by its pair id."""
+
+
+@contextmanager
+def connected(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
+    """Open a COLMAP database as plain SQLite; commit and close when the block ends well.
+
+    Args:
+        path: The database; it must exist if ``read_only``.
+        read_only: Refuse writes, also to the files beside it.
+
+    Raises:
+        StorageError: It is no database, cannot be read or written, or the disk is full.
+    """
+    uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "")
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            yield connection
+            connection.commit()
+    except sqlite3.DatabaseError as error:
+        raise StorageError(
+            f"{path} cannot be used: {error}",
+            expected="a whole COLMAP database and room on the disk",
+            fix="Free space if the disk is full, else delete the folder it is in; run again.",
+        ) from error
 
 
 def image_name(image_id: str) -> str:
@@ -145,10 +169,9 @@ def remove_pairs(path: Path, pairs: Collection[tuple[int, int]]) -> None:
         pairs: Pairs of colmap ids, in any order; absent pairs are no error.
     """
     keys = [(pair_id_of(*pair),) for pair in pairs]
-    with closing(sqlite3.connect(path)) as connection:
+    with connected(path) as connection:
         for table in PAIR_TABLES:
             connection.executemany(f"DELETE FROM {table} WHERE pair_id = ?", keys)  # noqa: S608
-        connection.commit()
 
 
 def strip_database(path: Path) -> None:
@@ -156,7 +179,7 @@ def strip_database(path: Path) -> None:
 
     About nine tenths of the size; call `finish_database` after it to give the space back.
     """
-    with closing(sqlite3.connect(path)) as connection:
+    with connected(path) as connection:
         connection.execute("DELETE FROM descriptors")
         connection.execute("DELETE FROM matches")
         wide = "SELECT image_id, rows, cols FROM keypoints WHERE cols > 2 AND rows > 0"
@@ -167,7 +190,6 @@ def strip_database(path: Path) -> None:
             pixels = np.ascontiguousarray(values[:, :2]).tobytes()
             update = "UPDATE keypoints SET cols = 2, data = ? WHERE image_id = ?"
             connection.execute(update, (pixels, image_id))
-        connection.commit()
 
 
 def finish_database(path: Path) -> None:
@@ -175,7 +197,7 @@ def finish_database(path: Path) -> None:
 
     A copy of a COLMAP database that is still in WAL mode can lose its last writes.
     """
-    with closing(sqlite3.connect(path)) as connection:
+    with connected(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("VACUUM")
@@ -188,7 +210,7 @@ def read_pair_counts(path: Path) -> pd.DataFrame:
         Columns colmap_id_a < colmap_id_b, n_matches, n_inliers (0 where absent) and config
         (COLMAP's two-view geometry class, -1 where absent), sorted by the two ids.
     """
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with connected(path, read_only=True) as connection:
         matches = dict(connection.execute("SELECT pair_id, rows FROM matches"))
         verified = {
             row[0]: (row[1], row[2])

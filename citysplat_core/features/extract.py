@@ -1,8 +1,6 @@
 """Features of a box: from its photos to one COLMAP database, restartable after every chunk."""
 
 import logging
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pycolmap
 from citysplat_core.errors import FeatureError
 from citysplat_core.features.backend import backend_named
 from citysplat_core.features.database import (
+    connected,
     create_database,
     finish_database,
     image_name,
@@ -57,6 +56,7 @@ def extract_box_features(
     Raises:
         FeatureError: The backend cannot run, photos are missing on disk, or no photo gave a
             single keypoint.
+        StorageError: The unfinished database of an earlier try is damaged, or the disk is full.
     """
     images = pd.read_parquet(box_images / "images.parquet")
     images = images[images["status"] == "ok"].sort_values("colmap_id")
@@ -147,15 +147,8 @@ def _extract_missing(
 
 def _finished_ids(database: Path) -> set[int]:
     query = "SELECT k.image_id FROM keypoints k JOIN descriptors d ON k.image_id = d.image_id"
-    try:
-        with closing(sqlite3.connect(database)) as connection:
-            return {int(row[0]) for row in connection.execute(query)}
-    except sqlite3.DatabaseError as error:
-        raise FeatureError(
-            f"{database.name} cannot be read: {error}",
-            expected="the unfinished database of an earlier try",
-            fix=f"Delete this step's work folder ({database.parent}) and run again.",
-        ) from error
+    with connected(database) as connection:
+        return {int(row[0]) for row in connection.execute(query)}
 
 
 def _mark_featureless(database: Path, colmap_ids: list[int]) -> None:
@@ -177,7 +170,7 @@ def _mark_featureless(database: Path, colmap_ids: list[int]) -> None:
 
 
 def _keypoint_counts(database: Path, images: pd.DataFrame) -> pd.DataFrame:
-    with closing(sqlite3.connect(database)) as connection:
+    with connected(database) as connection:
         counts = dict(connection.execute("SELECT image_id, rows FROM keypoints"))
     table = images[["image_id", "colmap_id"]].reset_index(drop=True)
     n_keypoints = [int(counts.get(int(key), 0)) for key in table["colmap_id"]]

@@ -5,15 +5,19 @@ pair first. Here a row is copied with the id it has, and a cut costs what it sel
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 import pycolmap
 
 from citysplat_core.errors import FeatureError
-from citysplat_core.features.database import MAX_IMAGE_ID, PAIR_TABLES, finish_database
+from citysplat_core.features.database import (
+    MAX_IMAGE_ID,
+    PAIR_TABLES,
+    connected,
+    finish_database,
+)
 
 _SHARED_TABLES: Final = ("cameras", "rigs", "rig_sensors", "frames", "frame_data", "images")
 _SELECTED_CAMERAS: Final = "IN (SELECT camera_id FROM src.images WHERE image_id IN sel)"
@@ -50,7 +54,7 @@ def merge_databases(
         keep_pairs: Copy matches and two-view geometries.
 
     Raises:
-        FeatureError: ``out`` exists, or two sources give one image different names, keypoint
+        FeatureError: ``out`` exists, a source does not, or two sources give one image different names, keypoint
             counts or cameras: they were not made from the same catalog and features.
     """
     if out.exists():
@@ -59,8 +63,17 @@ def merge_databases(
             expected="a new file",
             fix="Delete it, or merge into another file.",
         )
+    absent = [str(source) for source in sources if not source.is_file()]
+    if absent:
+        raise FeatureError(
+            f"{len(absent)} of {len(sources)} databases do not exist ({absent[0]})",
+            expected="the database of every artifact that is merged",
+            fix="Materialize the artifact again, or restore it from the backup.",
+        )
     pycolmap.Database.open(out).close()  # COLMAP writes its own schema
-    with _writing(out) as connection:
+    with connected(out) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")  # nobody else reads it yet
+        connection.execute("PRAGMA synchronous = OFF")
         if image_ids is not None:
             connection.execute("CREATE TEMP TABLE sel (id INTEGER PRIMARY KEY)")
             rows = [(int(image_id),) for image_id in image_ids]
@@ -75,16 +88,6 @@ def merge_databases(
             connection.commit()
             connection.execute("DETACH DATABASE src")
     finish_database(out)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that nobody else reads yet, without journal."""
-    with closing(sqlite3.connect(path.resolve().as_uri(), uri=True)) as connection:
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute("PRAGMA synchronous = OFF")
-        yield connection
-        connection.commit()
 
 
 def _refuse_conflicts(connection: sqlite3.Connection, source: Path) -> None:
@@ -152,6 +155,6 @@ def copy_database(source: Path, out: Path) -> None:
         source: A database, also one in WAL mode.
         out: The file to make; it must not exist.
     """
-    with closing(sqlite3.connect(source)) as connection:
+    with connected(source) as connection:
         connection.execute("VACUUM INTO ?", (str(out),))
     finish_database(out)

@@ -137,9 +137,12 @@ def _visual_headings(photos: Photos, edges: Edges) -> NDArray[np.float64]:
         ]
     )
     owner = np.concatenate([first[usable], second[usable]])
+    order = np.argsort(owner, kind="stable")
+    owners, starts = np.unique(owner[order], return_index=True)
     heading = np.full(len(photos), np.nan)
-    for row in np.unique(owner):
-        own = samples[owner == row]
+    if not len(owners):  # splitting nothing gives one empty part
+        return heading
+    for row, own in zip(owners.tolist(), np.split(samples[order], starts[1:]), strict=True):
         middle = circular_median_deg(own)
         if len(own) >= 2 and np.median(np.abs(wrap_deg(own - middle))) <= _AGREE_DEG / 2:
             heading[row] = middle % 360.0

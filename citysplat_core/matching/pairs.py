@@ -145,7 +145,9 @@ def _neighbours(
     if not len(from_m) or not len(to_m):
         return np.zeros((0, 2), dtype=np.int64)
     k = min(wanted, len(to_m))
-    distance, index = KDTree(to_m).query(from_m, k=np.arange(1, k + 1))
+    beyond_m = radius_m * (1.0 + 1e-9)  # the bound itself is excluded
+    ranks_wanted = np.arange(1, k + 1)
+    distance, index = KDTree(to_m).query(from_m, k=ranks_wanted, distance_upper_bound=beyond_m)
     rows, ranks = np.nonzero(np.asarray(distance) <= radius_m)
     return np.stack([rows, np.asarray(index)[rows, ranks]], axis=1).astype(np.int64)
 

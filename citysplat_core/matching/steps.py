@@ -74,7 +74,7 @@ def match_box(
 
     Raises:
         MatchingError: A position is not finite, or COLMAP could not work on the database.
-        FeatureError: A database exists where a new one has to be made.
+        StorageError: A database is damaged, or the disk is full.
     """
     photos = read_photos([box_images])
     proposals: dict[str, NDArray[np.int32]] = {}
@@ -143,6 +143,7 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     Raises:
         MatchingError: A position is not finite, or COLMAP could not work on the database.
         FeatureError: The two boxes were not made from one catalog.
+        StorageError: A database is damaged, or the disk is full.
     """
     both = read_photos([images_a, images_b])
     compass = compass_that_follows_motion(both)  # whole boxes say more than their margins

@@ -1,8 +1,6 @@
 """Match descriptors and verify geometry of proposed pairs, in chunks, restartable."""
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +10,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
-from citysplat_core.features import pair_id_of, quiet_colmap
+from citysplat_core.features import connected, pair_id_of, quiet_colmap
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
 
@@ -96,15 +94,8 @@ def match_pairs(
 
 def _finished_pairs(database: Path) -> set[int]:
     query = "SELECT pair_id FROM two_view_geometries"
-    try:
-        with closing(sqlite3.connect(database)) as connection:
-            return {int(row[0]) for row in connection.execute(query)}
-    except sqlite3.DatabaseError as error:
-        raise MatchingError(
-            f"{database.name} cannot be read: {error}",
-            expected="the unfinished database of an earlier try",
-            fix=f"Delete this step's work folder ({database.parent}) and run again.",
-        ) from error
+    with connected(database) as connection:
+        return {int(row[0]) for row in connection.execute(query)}
 
 
 def _match_chunk(

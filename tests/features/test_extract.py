@@ -6,7 +6,7 @@ import pandas as pd
 import pycolmap
 import pytest
 
-from citysplat_core.errors import FeatureError
+from citysplat_core.errors import FeatureError, StorageError
 from citysplat_core.features import extract_box_features
 from citysplat_core.settings import FeatureSettings
 from citysplat_core.storage import no_progress
@@ -125,5 +125,5 @@ def test_max_features_bounds_the_keypoints(tmp_path, drawn_box):
 def test_a_damaged_working_database_is_an_error_with_a_remedy(tmp_path, drawn_box):
     (tmp_path / "out-work").mkdir()
     (tmp_path / "out-work" / "features.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(FeatureError, match=r"features.db .*work folder"):
+    with pytest.raises(StorageError, match=r"features.db cannot be used: file is not a database"):
         run(tmp_path, drawn_box(1))

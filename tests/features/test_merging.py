@@ -65,3 +65,10 @@ def test_a_copy_of_an_open_database_has_its_last_writes(tmp_path, filled):
         assert copy.num_keypoints() == 0
         assert copy.num_descriptors() == 10
     assert len(read_pair_counts(tmp_path / "b.db")) == 1
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path, filled):
+    source = filled(tmp_path / "a.db", [1], [])
+    with pytest.raises(FeatureError, match=r"1 of 2 databases do not exist \(.*gone.db\)"):
+        merge_databases([source, tmp_path / "gone.db"], tmp_path / "m.db", keep_descriptors=True)
+    assert not (tmp_path / "m.db").exists()
