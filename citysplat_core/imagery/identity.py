@@ -1,11 +1,12 @@
 """The 31-bit numbers that stand for images in COLMAP databases, issued once per city."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from citysplat_core.errors import StorageError
+from citysplat_core.imagery.sqlite_file import sqlite_file
 
 _MAX_COLMAP_ID = 2**31 - 2  # COLMAP's pair ids reserve the number above
 _SCHEMA = """
@@ -77,19 +78,9 @@ class IdentityRegistry:
         with self._connection() as connection:
             return int(connection.execute("SELECT count(*) FROM identity").fetchone()[0])
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(
-                sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
-            ) as connection:
-                yield connection
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"{self._path} cannot be used as identity registry ({error})",
-                expected="a SQLite file written by CitySplat, on a disk with free space",
-                fix="Restore it from a backup: without it images would get other numbers.",
-            ) from error
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        fix = "Restore it from a backup: without it images would get other numbers."
+        return sqlite_file(self._path, purpose="as identity registry", fix=fix)
 
 
 def _known(connection: sqlite3.Connection, image_ids: Sequence[str]) -> dict[str, int]:

@@ -6,13 +6,14 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import simplejpeg
 
 from citysplat_core.errors import ImageError, StorageError
+from citysplat_core.imagery.sqlite_file import sqlite_file
 from citysplat_core.storage.files import full_disk_is_clear
 
 _SCHEMA = """
@@ -148,22 +149,11 @@ class PhotoStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        database = self.folder / "photos.sqlite"
-        try:
-            with (
-                self._lock,
-                closing(
-                    sqlite3.connect(database, timeout=60.0, isolation_level=None)
-                ) as connection,
-            ):
-                connection.execute("PRAGMA synchronous=OFF")  # a lost row costs one download
-                yield connection
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"{database} cannot be used ({error})",
-                expected="a readable photo cache on a disk with free space",
-                fix="Free some space; if it is damaged, delete the photo cache and run again.",
-            ) from error
+        fix = "Free some space; if it is damaged, delete the photo cache and run again."
+        path = self.folder / "photos.sqlite"
+        with self._lock, sqlite_file(path, purpose="to keep photos", fix=fix) as connection:
+            connection.execute("PRAGMA synchronous=OFF")  # a lost row costs one download
+            yield connection
 
 
 def check_jpeg(body: bytes) -> tuple[int, int]:

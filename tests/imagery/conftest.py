@@ -71,9 +71,10 @@ class Service:
         return self.source().describe(found, work=self.work(work), progress=no_progress)
 
     def control(self, what: str, **values: Any) -> Any:
-        request = Request(f"{self.server.url}/_emu/{what}", data=json.dumps(values).encode())
+        address = f"{self.server.url}/_emu/{what}"
+        request = Request(address, data=json.dumps(values).encode())  # noqa: S310 - our own server
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
                 return json.loads(answer.read())
         except HTTPError as error:
             pytest.fail(error.read().decode())

@@ -74,7 +74,9 @@ def test_the_photos_of_a_box_are_whole_and_described(city, service):
     assert images.colmap_id.is_monotonic_increasing
     ok = images[images.status == "ok"]
     assert set(ok.camera_id) == {camera["camera_id"] for camera in cameras}
-    assert np.isfinite(ok[["blur_score", "luminance_mean", "luminance_std", "east_m"]]).all(axis=None)
+    assert np.isfinite(ok[["blur_score", "luminance_mean", "luminance_std", "east_m"]]).all(
+        axis=None
+    )
     assert set(images[panos].reason) <= {"panorama: not supported yet"}
     for row in ok.head(5).itertuples():
         path = out / "photos" / f"{row.image_id}.jpg"
@@ -86,7 +88,7 @@ def test_the_photos_of_a_box_are_whole_and_described(city, service):
 def test_photos_are_links_into_the_cache_and_the_second_run_fetches_none(city, service):
     _, images, _, out = city.fetch("box")
     photo = next((out / "photos").iterdir())
-    assert os.stat(photo).st_nlink == 2
+    assert photo.stat().st_nlink == 2
     before = service.count("cdn")
     _, again, _, _ = city.fetch("again")
     assert service.count("cdn") == before
@@ -102,7 +104,7 @@ def test_photos_are_copied_when_they_cannot_be_linked(city, monkeypatch):
     assert len(list((out / "photos").iterdir())) == report.counts["ok"]
 
 
-def test_blurred_and_dark_photos_are_rejected_when_asked(city, service):
+def test_blurred_and_dark_photos_are_rejected_when_asked(city):
     _, images, _, _ = city.fetch("all", min_blur_score=None)
     cut = float(images.blur_score.median())
     report, images, _, out = city.fetch("sharp", min_blur_score=cut)
@@ -129,7 +131,7 @@ def test_a_failed_photo_is_recorded_with_its_reason_and_the_others_go_on(city, s
 
 def test_when_most_photos_fail_the_box_is_not_called_finished(city, service):
     service.control("config", p_cdn_500=1.0)
-    with pytest.raises(DiscoveryError, match="Box home: .*unless the service is down"):
+    with pytest.raises(DiscoveryError, match=r"Box home: .*unless the service is down"):
         city.fetch("box")
 
 

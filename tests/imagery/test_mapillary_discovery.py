@@ -128,8 +128,8 @@ def test_a_damaged_cache_entry_is_fetched_again(service, tmp_path):
 
 def test_a_wrong_token_is_one_clear_error_without_the_token(service, caplog):
     caplog.set_level(logging.DEBUG)
-    service.token = "MLY|1234567890123456|0123456789abcdef"
-    with pytest.raises(TokenError, match="refused the token.*MAPILLARY_TOKEN") as caught:
+    service.token = "MLY|1234567890123456|0123456789abcdef"  # noqa: S105 - nobody's
+    with pytest.raises(TokenError, match=r"refused the token.*MAPILLARY_TOKEN") as caught:
         service.discover()
     assert "0123456789abcdef" not in str(caught.value) + repr(caught.value) + caplog.text
     assert service.count("tile") == 1
@@ -137,7 +137,7 @@ def test_a_wrong_token_is_one_clear_error_without_the_token(service, caplog):
 
 def test_a_block_stops_at_the_first_refusal_and_keeps_what_came(service):
     service.control("config", tiles_ip_rolling=1)
-    with pytest.raises(BlockedError, match="blocks this machine.*Do not ask before"):
+    with pytest.raises(BlockedError, match=r"blocks this machine.*Do not ask before"):
         service.discover()
     assert service.count("tile") == 2
     with pytest.raises(BlockedError):
@@ -168,7 +168,7 @@ def test_a_redirect_is_not_followed(service, caplog):
 
 def test_the_days_requests_are_counted_over_runs(service):
     service.settings = {"tiles_per_day": 1}
-    with pytest.raises(BlockedError, match="at most 1 a day.*finished tiles are kept"):
+    with pytest.raises(BlockedError, match=r"at most 1 a day.*finished tiles are kept"):
         service.discover()
     assert service.count("tile") == 1
     service.control("clock", advance_s=86_401)

@@ -87,7 +87,7 @@ def test_fewer_ids_a_call_are_found_out(service, found):
 @pytest.mark.parametrize("form", [{}, {"graph_limit_format": "xml"}, {"graph_limit_status": 429}])
 def test_the_limit_is_waited_for_and_does_not_count_as_a_fault(service, found, form):
     service.control("config", entity_per_min=4, **form)
-    with pytest.raises(BlockedError, match="limit reached.*everything that was answered is kept"):
+    with pytest.raises(BlockedError, match=r"limit reached.*everything that was answered is kept"):
         service.describe(found)
     service.control("clock", advance_s=61)
     service.control("config", entity_per_min=60_000)
@@ -109,7 +109,7 @@ def test_a_service_that_is_down_is_an_error(service, found):
 
 
 def test_a_wrong_token_stops_at_once(service, found):
-    service.token = "MLY|1|wrong-secret"
+    service.token = "MLY|1|wrong-secret"  # noqa: S105 - nobody's
     with pytest.raises(TokenError, match="Invalid OAuth") as caught:
         service.describe(found)
     assert "wrong-secret" not in str(caught.value)

@@ -6,7 +6,7 @@ from citysplat_core.errors import ConfigError, TokenError
 from citysplat_core.imagery import FolderSource, MapillarySource, Token, open_source
 from citysplat_core.settings import SourceSettings
 
-SECRET = "MLY|1234|abcdef"
+SECRET = "MLY|1234|abcdef"  # noqa: S105 - nobody's
 
 
 def test_a_token_shows_itself_nowhere():
@@ -24,7 +24,7 @@ def test_every_form_of_a_token_is_redacted():
 
 def test_mapillary_without_a_token_is_a_token_error(tmp_path):
     for token in (None, Token("")):
-        with pytest.raises(TokenError, match="no Mapillary token.*MAPILLARY_TOKEN"):
+        with pytest.raises(TokenError, match=r"no Mapillary token.*MAPILLARY_TOKEN"):
             open_source(SourceSettings(), tmp_path, token=token, cache_dir=tmp_path)
 
 

@@ -92,7 +92,7 @@ def rounded_ids(body: bytes, z: int, x: int, y: int) -> int:
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
-    """Read a property that may be absent or, in some tiles, of an unusable type: then it is null."""
+    """Read a property; one that is absent or of an unusable type is null."""
     if name in table.column_names:
         try:
             return table.column(name).combine_chunks().cast(kind)

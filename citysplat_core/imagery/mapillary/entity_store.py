@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from citysplat_core.errors import StorageError
+from citysplat_core.imagery.sqlite_file import sqlite_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entities (
@@ -79,20 +79,9 @@ class EntityStore:
                     found[image_id] = None if body is None else orjson.loads(body)
         return found
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(
-                sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
-            ) as connection:
-                connection.execute("PRAGMA synchronous=NORMAL")
-                yield connection
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"{self._path} cannot be used ({error})",
-                expected="a SQLite file on a disk with free space",
-                fix="Free some space; if it is damaged, delete it: it is only a cache.",
-            ) from error
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        fix = "Free some space; if it is damaged, delete it: it is only a cache."
+        return sqlite_file(self._path, purpose="to keep metadata", fix=fix)
 
 
 def _parts(image_ids: Sequence[str]) -> Iterator[list[str]]:

@@ -4,12 +4,13 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from citysplat_core.errors import BlockedError, StorageError
+from citysplat_core.errors import BlockedError
 from citysplat_core.imagery.mapillary.http import Answer
 from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.sqlite_file import sqlite_file
 
 Clock = Callable[[], float]
 """Gives the time in seconds since 1970."""
@@ -102,24 +103,12 @@ class TileBudget:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(
-                sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
-            ) as connection:
-                connection.execute("PRAGMA synchronous=OFF")
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise StorageError(
-                f"{self._path} cannot be used to count requests ({error})",
-                expected="a SQLite file on a disk with free space",
-                fix="Free some space; if it is damaged, delete it and run again.",
-            ) from error
+        fix = "Free some space; if it is damaged, delete it and run again."
+        with sqlite_file(self._path, purpose="to count requests", fix=fix) as connection:
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
 
 
 def blocked_error(host: str, until: float) -> BlockedError:

@@ -33,6 +33,19 @@ def too_much_data() -> GraphRefusal:
     return GraphRefusal(500, message=_TOO_MUCH, code=1, type="OAuthException")
 
 
+def query_timeout() -> GraphRefusal:
+    """Return the refusal of a query that took too long; it works when repeated."""
+    return GraphRefusal(
+        400,
+        message="Timeout",
+        type="OAuthException",
+        code=-2,
+        error_subcode=3404014,
+        is_transient=False,
+        error_user_title="Query Timeout",
+    )
+
+
 def bad_request(message: str) -> GraphRefusal:
     """Return the refusal of a request with a wrong parameter."""
     return GraphRefusal(400, message=message, code=100)
@@ -176,15 +189,7 @@ def _images(state: ServerState, request: web.Request, wanted: list[str]) -> dict
     if "bbox" in request.query:
         rows, reason = search_box(state, request)
         if reason == "timeout":
-            raise GraphRefusal(
-                400,
-                message="Timeout",
-                type="OAuthException",
-                code=-2,
-                error_subcode=3404014,
-                is_transient=False,
-                error_user_title="Query Timeout",
-            )
+            raise query_timeout()
         if reason == "too much":
             state.counters["reduce_data"] += 1
             raise too_much_data()
@@ -208,15 +213,7 @@ def _batch(state: ServerState, request: web.Request) -> list[int]:
     state.counters["batch_ids"] += len(ids)
     _refuse_sick(state, ids)
     if state.fault("graph_timeout_400", request):
-        raise GraphRefusal(
-            400,
-            message="Timeout",
-            type="OAuthException",
-            code=-2,
-            error_subcode=3404014,
-            is_transient=False,
-            error_user_title="Query Timeout",
-        )
+        raise query_timeout()
     rows = [row for row in (state.world.live_row(i) for i in ids) if row is not None]
     if rows and state.fault("graph_drop_id", request):
         rows.pop(state.chance.randrange(len(rows)))

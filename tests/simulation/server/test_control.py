@@ -55,7 +55,7 @@ def test_most_ids_are_too_large_for_a_float():
 
 
 def test_a_world_file_is_read_with_its_gaps(tmp_path):
-    row = {name: None for name in world_schema().names} | {
+    row = dict.fromkeys(world_schema().names) | {
         "image_id": 2**60 + 1, "lon": 8.5, "lat": 47.3, "captured_at": 1_600_000_000_000,
         "sequence": "s", "width": 640, "height": 480, "camera_type": "perspective",
     }  # fmt: skip

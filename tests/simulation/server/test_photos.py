@@ -60,8 +60,8 @@ def test_a_range_is_answered(ask):
 @pytest.mark.parametrize(
     ("kind", "check"),
     [
-        ("cdn_500", lambda reply, whole: reply.status == 503),
-        ("cdn_html", lambda reply, whole: reply.headers["Content-Type"].startswith("text/html")),
+        ("cdn_500", lambda reply, _: reply.status == 503),
+        ("cdn_html", lambda reply, _: reply.headers["Content-Type"].startswith("text/html")),
         ("cdn_truncate", lambda reply, whole: len(reply.body) == len(whole) * 2 // 3),
         ("cdn_corrupt", lambda reply, whole: reply.body != whole and len(reply.body) == len(whole)),
     ],

@@ -63,9 +63,9 @@ def test_the_feature_number_is_not_the_image_id(ask):
 def test_the_computed_set_lacks_images_without_sfm(ask):
     x, y = tile_at()
     public = pyogrio.read_arrow(ask.tile(x, y).body, layer="image")[1]
-    computed = pyogrio.read_arrow(
-        ask.tile(x, y, name="mly1_computed_public").body, layer="image"
-    )[1]
+    computed = pyogrio.read_arrow(ask.tile(x, y, name="mly1_computed_public").body, layer="image")[
+        1
+    ]
     world = ask.server.state.world
     unsolved = {int(i) for i in world.columns["image_id"][~world.has_sfm]}
     assert unsolved & set(public.column("id").to_pylist())
@@ -136,7 +136,7 @@ def test_the_login_page_carries_the_token_in_its_address(ask):
 
 def test_positions_are_within_a_tile_unit(ask):
     x, y = tile_at()
-    meta, table = pyogrio.read_arrow(ask.tile(x, y).body, layer="image", X=x, Y=y, Z=14)
+    _, table = pyogrio.read_arrow(ask.tile(x, y).body, layer="image", X=x, Y=y, Z=14)
     import shapely
 
     points = shapely.from_wkb(table.column("wkb_geometry").to_numpy(zero_copy_only=False))

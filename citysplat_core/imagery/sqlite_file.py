@@ -1,0 +1,39 @@
+"""Opening a SQLite file that several processes share, with errors that say what to do."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from citysplat_core.errors import StorageError
+
+_WAIT_S = 60.0
+
+
+@contextmanager
+def sqlite_file(path: Path, *, purpose: str, fix: str) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite file for the length of a block.
+
+    Statements take effect one by one unless the block begins a transaction; one that it does not
+    commit is undone. Writers of other processes are waited for, up to a minute.
+
+    Args:
+        path: The file; made when missing.
+        purpose: What it is for, after "cannot be used".
+        fix: What a user does when the file is damaged.
+
+    Yields:
+        The connection, in autocommit mode.
+
+    Raises:
+        StorageError: The file is damaged, locked for too long, or the disk is full.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise StorageError(
+            f"{path} cannot be used {purpose} ({error})",
+            expected="a SQLite file written by CitySplat, on a disk with free space",
+            fix=fix,
+        ) from error
