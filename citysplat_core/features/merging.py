@@ -54,8 +54,10 @@ def merge_databases(
         keep_pairs: Copy matches and two-view geometries.
 
     Raises:
-        FeatureError: ``out`` exists, a source does not, or two sources give one image different names, keypoint
-            counts or cameras: they were not made from the same catalog and features.
+        FeatureError: ``out`` exists, a source does not, or two sources give one image different
+            names, keypoint counts or cameras: they were not made from the same catalog and
+            features.
+        StorageError: A database is damaged, or the disk is full.
     """
     if out.exists():
         raise FeatureError(
