@@ -10,14 +10,14 @@ from torch import Tensor
 class Exposure:
     """Maps the scene's colours to a photo's: ``rgb @ A[:, :3].T + A[:, 3]``.
 
-    A is the sum of the sequence's matrix and the photo's correction (zero at first, pulled back
-    to zero). The sequences' matrices are identities at first, and their mean over the photos
-    always is one, so that the scene keeps the photos' own colours. Held-out photos have no
-    correction: they are judged with their sequence's matrix, which no held-out pixel has touched.
+    A is the identity at first, plus an offset a sequence and a small one a photo (pulled back to
+    zero). The mean of A over the photos always is the identity, so that the scene keeps the
+    photos' own colours. A held-out photo is judged with the mean A of its sequence's training
+    photos, which no held-out pixel has touched.
 
     Args:
         sequences: Sequence of each training photo, in the order of the photos.
-        rate: Learning rate of the sequences' matrices; a photo's correction learns at a third.
+        rate: Learning rate of the sequences' matrices; a photo's correction learns at a fifth.
         device: Where the matrices live.
     """
 
@@ -31,25 +31,29 @@ class Exposure:
         self._offset = torch.zeros(len(self.names), 3, 4, device=device, requires_grad=True)
         self._photo = torch.zeros(len(sequences), 3, 4, device=device, requires_grad=True)
         self.optimizer = torch.optim.Adam(
-            [{"params": [self._offset], "lr": rate}, {"params": [self._photo], "lr": rate / 3}]
+            [{"params": [self._offset], "lr": rate}, {"params": [self._photo], "lr": rate / 5}]
         )
-        self._rates = (rate, rate / 3)
-
-    def matrix(self, sequence: int) -> Tensor:
-        """Give the matrix of the sequence ``names[sequence]``, shape (3, 4)."""
-        mean = torch.einsum("s,sij->ij", self._share, self._offset)
-        return self._identity + self._offset[sequence] - mean
+        self._rates = (rate, rate / 5)
 
     def apply(self, rgb: Tensor, photo: int) -> Tensor:
         """Give the colours as the training photo's camera would have shown them."""
-        return _mapped(rgb, self.matrix(self._of_photo[photo]) + self._photo[photo])
+        own = self._offset[self._of_photo[photo]] + self._photo[photo]
+        return _mapped(rgb, self._identity + own - self._mean())
 
     @torch.no_grad()
     def apply_held_out(self, rgb: Tensor, sequence: str) -> Tensor:
         """Give the colours as the sequence's camera shows them; identity if it is unknown."""
         if sequence not in self.names:
             return rgb
-        return _mapped(rgb, self.matrix(self.names.index(sequence)))
+        return _mapped(rgb, self._of_sequence(self.names.index(sequence)))
+
+    def _mean(self) -> Tensor:
+        """Mean of both offsets over the photos, shape (3, 4)."""
+        return torch.einsum("s,sij->ij", self._share, self._offset) + self._photo.mean(dim=0)
+
+    def _of_sequence(self, index: int) -> Tensor:
+        photos = [i for i, sequence in enumerate(self._of_photo) if sequence == index]
+        return self._identity + self._offset[index] + self._photo[photos].mean(0) - self._mean()
 
     def pull(self, photo: int) -> Tensor:
         """Penalty that keeps a photo's correction small, so that the sequence explains most."""
@@ -62,8 +66,8 @@ class Exposure:
 
     @torch.no_grad()
     def sequence_matrices(self) -> dict[str, list[list[float]]]:
-        """Give the matrix of every sequence as nested lists, 3 rows of 4."""
-        return {name: self.matrix(i).tolist() for i, name in enumerate(self.names)}
+        """Give the mean matrix of every sequence's photos as nested lists, 3 rows of 4."""
+        return {name: self._of_sequence(i).tolist() for i, name in enumerate(self.names)}
 
     def state(self) -> dict[str, Any]:
         """Give everything that training needs to go on from here."""

@@ -40,13 +40,13 @@ class Recipe:
     quats_rate: float = 1e-3
     sh0_rate: float = 2.5e-3
     shn_rate: float = 2.5e-3 / 20
-    exposure_rate: float = 1e-2
+    exposure_rate: float = 5e-3
     exposure_pull: float = 1e-2
     ssim_weight: float = 0.2
     depth_weight: float = 1e-2
     opacity_pull: float = 1e-2
     scale_pull: float = 1e-2
-    shrink: tuple[tuple[float, int], ...] = ((0.0, 4), (0.2, 2), (0.5, 1))
+    shrink: tuple[tuple[float, int], ...] = ((0.0, 4), (0.3, 2), (0.7, 1))
     refine_from: float = 0.08
     refine_until: float = 0.85
     refine_every: int = 50
