@@ -1,7 +1,7 @@
 """The 31-bit numbers that stand for images in COLMAP databases, issued once per city."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -67,6 +67,36 @@ class IdentityRegistry:
                 )
             connection.commit()
         return numbers
+
+    def adopt(self, numbers: Mapping[str, int]) -> int:
+        """Take over numbers that were issued elsewhere, as those of a restored catalog.
+
+        Args:
+            numbers: image_id to colmap_id. Later numbers go on above the highest of them.
+
+        Returns:
+            How many were new here.
+
+        Raises:
+            StorageError: An image has another number here, or a number another image.
+        """
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            known = _known(connection, sorted(numbers))
+            new = {k: v for k, v in numbers.items() if known.get(k) != v}
+            try:
+                connection.executemany(
+                    "INSERT INTO identity (image_id, colmap_id) VALUES (?, ?)", sorted(new.items())
+                )
+            except sqlite3.IntegrityError as error:
+                connection.rollback()
+                raise StorageError(
+                    f"{self._path} has issued other numbers than the catalog to adopt ({error})",
+                    expected="the numbers of one city",
+                    fix="Restore into a new folder: two histories of a city cannot be joined.",
+                ) from error
+            connection.commit()
+        return len(new)
 
     def lookup(self, image_ids: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those images that have one; issues nothing."""

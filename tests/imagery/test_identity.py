@@ -59,3 +59,20 @@ def test_used_up_numbers_are_an_error_and_issue_nothing(tmp_path):
     with pytest.raises(StorageError, match="has issued all"):
         registry.issue(["one more"])
     assert len(registry) == 1
+
+
+def test_adopted_numbers_are_kept_and_new_ones_go_on_above_them(tmp_path):
+    registry = IdentityRegistry(tmp_path / "identity.sqlite")
+    assert registry.adopt({"b": 7, "a": 3}) == 2
+    assert registry.adopt({"b": 7, "a": 3}) == 0
+    assert registry.issue(["a", "b", "c"]) == {"a": 3, "b": 7, "c": 8}
+
+
+@pytest.mark.parametrize("numbers", [{"a": 5}, {"z": 3}, {"new": 9, "a": 5}])
+def test_numbers_of_another_history_are_refused_and_nothing_changes(tmp_path, numbers):
+    registry = IdentityRegistry(tmp_path / "identity.sqlite")
+    registry.adopt({"b": 7, "a": 3})
+    with pytest.raises(StorageError, match="has issued other numbers"):
+        registry.adopt(numbers)
+    assert len(registry) == 2
+    assert registry.lookup(["a", "b", "new", "z"]) == {"a": 3, "b": 7}
