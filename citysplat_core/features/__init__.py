@@ -11,6 +11,7 @@ from citysplat_core.features.database import (
     remove_pairs,
     strip_database,
 )
+from citysplat_core.features.device import colmap_device, has_gpu
 from citysplat_core.features.extract import extract_box_features
 from citysplat_core.features.merging import copy_database, merge_databases
 from citysplat_core.features.quiet import quiet_colmap
@@ -18,11 +19,13 @@ from citysplat_core.features.quiet import quiet_colmap
 __all__ = [
     "FeatureBackend",
     "backend_named",
+    "colmap_device",
     "connected",
     "copy_database",
     "create_database",
     "extract_box_features",
     "finish_database",
+    "has_gpu",
     "image_name",
     "merge_databases",
     "pair_id_of",

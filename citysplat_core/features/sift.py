@@ -6,6 +6,7 @@ from pathlib import Path
 import pycolmap
 
 from citysplat_core.errors import FeatureError
+from citysplat_core.features.device import colmap_device, has_gpu
 from citysplat_core.features.quiet import quiet_colmap
 from citysplat_core.settings import FeatureSettings
 
@@ -40,10 +41,9 @@ class SiftBackend:
             type=pycolmap.FeatureExtractorType.SIFT,
             num_threads=n_threads,
             max_image_size=settings.max_image_px,
-            use_gpu=pycolmap.has_cuda,
+            use_gpu=has_gpu(),
         )
         options.sift.max_num_features = settings.max_features
-        device = pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu
         try:
             with quiet_colmap():
                 pycolmap.extract_features(
@@ -51,7 +51,7 @@ class SiftBackend:
                     photos,
                     image_names=list(names),
                     extraction_options=options,
-                    device=device,
+                    device=colmap_device(),
                 )
         except (RuntimeError, ValueError) as error:
             raise FeatureError(

@@ -10,7 +10,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
-from citysplat_core.features import connected, pair_id_of, quiet_colmap
+from citysplat_core.features import colmap_device, connected, has_gpu, pair_id_of, quiet_colmap
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
 
@@ -106,7 +106,7 @@ def _match_chunk(
     matching = pycolmap.FeatureMatchingOptions(
         type=pycolmap.FeatureMatcherType.SIFT_BRUTEFORCE,
         num_threads=n_threads,
-        use_gpu=pycolmap.has_cuda,
+        use_gpu=has_gpu(),
     )
     matching.sift.max_ratio = settings.max_ratio
     matching.sift.cpu_brute_force_matcher = False
@@ -117,10 +117,9 @@ def _match_chunk(
     )
     verification.ransac.random_seed = settings.seed
     pairing = pycolmap.ImportedPairingOptions(match_list_path=list_path)
-    device = pycolmap.Device.cuda if pycolmap.has_cuda else pycolmap.Device.cpu
     try:
         with quiet_colmap():
-            pycolmap.match_image_pairs(database, matching, pairing, verification, device)
+            pycolmap.match_image_pairs(database, matching, pairing, verification, colmap_device())
     except (RuntimeError, ValueError) as error:
         raise MatchingError(
             f"COLMAP could not match the pairs of {list_path.name}: {error}",
