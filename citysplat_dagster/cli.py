@@ -7,11 +7,12 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import click
-from citysplat_core.city.picture_report import write_city_report
 
+from citysplat_core.city.picture_report import write_city_report
 from citysplat_core.city.summary import summarize, write_summary
 from citysplat_core.cli import city_option, console, main, open_city, print_summary
 from citysplat_core.errors import ConfigError
+from citysplat_core.imagery import IdentityRegistry
 from citysplat_core.settings import City
 from citysplat_core.storage import ArtifactStore
 from citysplat_core.storage.backup import list_backups
@@ -154,6 +155,7 @@ def restore(city_path: Path, boxes: tuple[str, ...]) -> None:
         counts = restore_artifacts(
             refs, bucket, store, progress=lambda d, t, n: display("tell", (n, "", f"{d}/{t}"))
         )
+    _adopt_identity(city, store)
     plan = store.find("box_plan")
     if plan is not None and not (city.root / "plan.json").exists():
         (city.root / "plan.json").write_bytes((plan.path / "plan.json").read_bytes())
@@ -161,3 +163,15 @@ def restore(city_path: Path, boxes: tuple[str, ...]) -> None:
         f"{counts.artifacts} artifacts restored ({counts.artifacts_present} were there already), "
         f"{counts.bytes_moved / 2**20:.1f} MiB fetched"
     )
+
+
+def _adopt_identity(city: City, store: ArtifactStore) -> None:
+    """Take over the image numbers of a restored catalog, so that later photos get others."""
+    import pandas as pd
+
+    catalog = store.find("image_catalog")
+    if catalog is None:
+        return
+    table = pd.read_parquet(catalog.path / "catalog.parquet", columns=["image_id", "colmap_id"])
+    numbers = dict(zip(table["image_id"], table["colmap_id"].astype(int).tolist(), strict=True))
+    IdentityRegistry(city.root / "identity.sqlite").adopt(numbers)
