@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from citysplat_core.errors import MappingError
 from citysplat_core.mapping.georegister import Positions
 from citysplat_core.mapping.vouching import Partners
 from citysplat_core.settings import MappingSettings
+
+_BEAT_S: Final = 2.0
 
 FAST: Final[Mapping[str, Any]] = {
     "ba_global_frames_ratio": 1.4,
@@ -39,6 +42,7 @@ class MapJob:
         settings: Settings of the step.
         n_threads: Threads to use.
         tick: Called after every registered photo, as far as the mapper tells.
+        beat: Called every few seconds by a mapper that does not tell.
     """
 
     database: Path
@@ -50,6 +54,7 @@ class MapJob:
     settings: MappingSettings
     n_threads: int
     tick: Callable[[], None]
+    beat: Callable[[], None]
 
 
 class Mapper(Protocol):
@@ -106,7 +111,7 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
     """Solve all rotations, then all positions at once (GLOMAP inside COLMAP).
 
     It registers nearly everything and may bend: only the check against GPS makes it usable. It has
-    no time limit and tells no progress.
+    no time limit and does not tell how far it is.
     """
     options = pycolmap.GlobalPipelineOptions(
         num_threads=job.n_threads,
@@ -118,7 +123,11 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
         # All or nothing here, so a wish to keep some intrinsics keeps all of them.
         options.mapper.bundle_adjustment.refine_focal_length = False
         options.mapper.bundle_adjustment.refine_extra_params = False
-    models = pycolmap.global_mapping(job.database, job.photos, job.out, options)
+    with ThreadPoolExecutor(1) as pool:  # COLMAP releases the lock, so that this thread can beat
+        future = pool.submit(pycolmap.global_mapping, job.database, job.photos, job.out, options)
+        while wait([future], timeout=_BEAT_S).not_done:
+            job.beat()
+    models = future.result()
     return by_size(models.values(), job.settings.min_model_size)
 
 

@@ -134,6 +134,7 @@ def _attempt(
         settings=settings,
         n_threads=n_threads,
         tick=tick,
+        beat=lambda: tell(name, registered),
     )
     started = time.process_time()
     models = run_mapper(name, MAPPERS[name], job, box=box)

@@ -37,6 +37,7 @@ class Street:
     looks_down: bool = False
     seed: int = 1
     first_id: int = 100
+    focal_guess: float = 1.0
     poses: list[pycolmap.Rigid3d] = field(init=False)
     gps: np.ndarray = field(init=False)
 
@@ -108,15 +109,15 @@ class Street:
             }
         )
 
-    def cameras(self, *, has_prior: bool = True) -> pd.DataFrame:
+    def cameras(self) -> pd.DataFrame:
         row = {
             "camera_id": CAMERA_ID,
             "camera_key": "k",
             "model": "SIMPLE_RADIAL",
             "width": WIDTH,
             "height": HEIGHT,
-            "params": [FOCAL, WIDTH / 2, HEIGHT / 2, 0.0],
-            "has_prior_focal": has_prior,
+            "params": [self.focal_guess * FOCAL, WIDTH / 2, HEIGHT / 2, 0.0],
+            "has_prior_focal": self.focal_guess == 1.0,
         }
         return pd.DataFrame([row])
 

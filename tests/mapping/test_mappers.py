@@ -18,6 +18,7 @@ def job(make_street, tmp_path):
         settings=MappingSettings(max_runtime_s=77, seed=5),
         n_threads=1,
         tick=lambda: None,
+        beat=lambda: None,
     )
 
 

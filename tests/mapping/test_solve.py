@@ -198,3 +198,21 @@ def test_missing_neighbour_photos_are_an_error(make_street, make_artifacts, fres
             n_threads=1,
             progress=no_progress,
         )
+
+
+@pytest.mark.parametrize("strategy", ["incremental", "geographic", "global"])
+def test_known_lenses_are_kept_to_the_last_digit(make_street, make_artifacts, fresh, strategy):
+    artifacts = make_artifacts(make_street())
+    _, out = solve(artifacts, fresh, strategy=strategy, min_refine_images=99)
+    camera = pycolmap.Reconstruction(out / "components" / "0").cameras[7]
+    assert camera.params.tolist() == artifacts.street.cameras()["params"][0]
+    told = json.loads((out / "report.json").read_text())
+    assert told["cameras"][0]["is_refined"] is False
+
+
+@pytest.mark.parametrize("strategy", ["incremental", "geographic", "global"])
+def test_a_guessed_focal_length_is_corrected(make_street, make_artifacts, fresh, strategy):
+    street = make_street(corners=((0, 0), (60, 0), (60, 40)), focal_guess=1.3)
+    _, out = solve(make_artifacts(street), fresh, strategy=strategy)
+    camera = pycolmap.Reconstruction(out / "components" / "0").cameras[7]
+    assert camera.params[0] == pytest.approx(450, rel=0.03)
