@@ -1,10 +1,12 @@
 """The photo cache: checked JPEG files, each remembered with its hash and size."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ CREATE TABLE IF NOT EXISTS photos (
     size_bytes INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL
 )
 """
+_STALE_S = 3600.0
 _RESERVE_BYTES = 256 * 2**20
 """Space that is left free for databases and logs."""
 
@@ -60,7 +63,8 @@ class PhotoStore:
         self.folder = folder
         self._lock = threading.Lock()
         with full_disk_is_clear(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "parts").mkdir(parents=True, exist_ok=True)
+        self._remove_old_parts()
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(_SCHEMA)
@@ -101,7 +105,7 @@ class PhotoStore:
         """
         width, height = check_jpeg(body)
         path = self.path_of(image_id, size_px)
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+        part = self.folder / "parts" / f"{os.getpid()}-{threading.get_ident()}.part"
         with full_disk_is_clear(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -143,6 +147,13 @@ class PhotoStore:
                 expected="enough free space before the download starts",
                 fix="Free some space, choose a smaller photos.size_px, or build a smaller area.",
             )
+
+    def _remove_old_parts(self) -> None:
+        """Remove what killed processes left half written."""
+        for part in (self.folder / "parts").glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                if time.time() - part.stat().st_mtime > _STALE_S:
+                    part.unlink()
 
     def _key(self, path: Path) -> str:
         return str(path.relative_to(self.folder))

@@ -26,7 +26,9 @@ from citysplat_core.storage import no_progress
 
 # Across the border of two discovery tiles (8.54803 E), so that edges and neighbours matter.
 BBOX = (8.546, 47.371, 8.550, 47.375)
-QUICK = Patience(tries=8, base_s=0.005, cap_s=0.02, limit_pause_s=0.02, max_pauses=3)
+QUICK = Patience(
+    tries=8, base_s=0.005, cap_s=0.02, limit_pause_s=0.02, max_pause_s=0.02, max_pauses=3
+)
 
 
 @dataclass

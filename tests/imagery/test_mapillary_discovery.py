@@ -176,6 +176,19 @@ def test_the_days_requests_are_counted_over_runs(service):
     assert service.count("tile") == 2
 
 
+@pytest.mark.parametrize(
+    "how", [{"tiles_per_day": 1}, {"tiles_ip_rolling": 1, "block_status": 429}]
+)
+def test_too_many_requests_for_too_long_is_a_block(service, how):
+    service.control("config", **how)
+    with pytest.raises(BlockedError, match="too many requests"):
+        service.discover()
+    service.control("config", tiles_per_day=50_000, tiles_ip_rolling=0)
+    before = service.count("tile")
+    assert service.discover().tiles.column("state").to_pylist() == ["complete", "complete"]
+    assert service.count("tile") == before + 1
+
+
 def test_a_full_disk_is_a_storage_error(service, monkeypatch):
     import citysplat_core.imagery.mapillary.tile_cache as module
 

@@ -140,6 +140,19 @@ def test_a_full_disk_says_how_many_photos_are_kept(service, ids, monkeypatch):
     assert not list(service.folder.rglob("*.part"))
 
 
+def test_what_a_killed_process_left_is_removed_when_it_is_old(service, ids):
+    import os
+
+    fetch(service, ids[:1])
+    old, new = (service.folder / "photos" / "parts" / f"{n}.part" for n in ("old", "new"))
+    old.write_bytes(b"half")
+    new.write_bytes(b"being written")
+    os.utime(old, (1, 1))
+    fetch(service, ids[:1])
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_a_download_that_cannot_fit_does_not_start(service, ids, monkeypatch):
     import shutil
     from types import SimpleNamespace

@@ -175,4 +175,5 @@ class Retry:
         if self._pauses > self._patience.max_pauses:
             return None
         told = answer.retry_after_s() if answer is not None else None
-        return self._patience.limit_pause_s if told is None else told
+        wanted = self._patience.limit_pause_s if told is None else told
+        return min(wanted, self._patience.max_pause_s)

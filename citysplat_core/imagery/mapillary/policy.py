@@ -16,6 +16,8 @@ class Patience:
     """Longest wait between two tries, seconds."""
     limit_pause_s: float = 30.0
     """Pause after "limit reached" without Retry-After, seconds."""
+    max_pause_s: float = 120.0
+    """Longest pause, whatever Retry-After says, seconds."""
     max_pauses: int = 20
     """Pauses in a row until the limit counts as a block."""
     block_silence_s: float = 86_400.0

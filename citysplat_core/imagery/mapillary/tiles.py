@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from citysplat_core.errors import DiscoveryError, TokenError
+from citysplat_core.errors import BlockedError, DiscoveryError, TokenError
 from citysplat_core.imagery.mapillary.decode import decode_tile
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
 from citysplat_core.imagery.mapillary.limits import Clock, Retry, TileBudget, blocked_error
@@ -125,11 +125,9 @@ class TileFetcher:
                 except DiscoveryError as error:
                     reason = error.seen
             if answer is not None and answer.status == 429:
-                pause_s = retry.pause_s(answer)
-                if pause_s is not None:
-                    await asyncio.sleep(pause_s)
-                    continue
-            elif await retry.after_fault():
+                await asyncio.sleep(self._pause_s(retry, answer))
+                continue
+            if await retry.after_fault():
                 continue
             missing = answer is not None and answer.status == 404
             return TileResult(
@@ -139,6 +137,18 @@ class TileFetcher:
     def _url(self, address: TileAddress) -> str:
         z, x, y = address
         return f"{self.tiles_url.rstrip('/')}/maps/vtp/{TILE_SET}/2/{z}/{x}/{y}"
+
+    def _pause_s(self, retry: Retry, answer: Answer) -> float:
+        pause_s = retry.pause_s(answer)
+        if pause_s is None:
+            raise BlockedError(
+                f'{urlsplit(self.tiles_url).netloc} answers "too many requests" for longer than '
+                "our patience",
+                expected="vector tiles again after a pause",
+                fix="The application's tiles of the day are used up: run again tomorrow; finished "
+                "tiles are kept.",
+            )
+        return pause_s
 
     def _judge(self, answer: Answer) -> bool:
         """Return whether the answer is a tile; raise if it ends the whole stage."""

@@ -1,4 +1,7 @@
-"""Serve a simulated town or a synthetic world: ``python -m citysplat_core.simulation.server``."""
+"""Serve a world from a file or a synthetic one: ``python -m citysplat_core.simulation.server``.
+
+A simulated town, with photos rendered when they are asked for, is served by ``citysplat``.
+"""
 
 import argparse
 import json
@@ -31,7 +34,6 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, default=8765, help="port on 127.0.0.1, 0 for a free one"
     )
     parser.add_argument("--world", type=Path, help="world.parquet; default: a synthetic world")
-    parser.add_argument("--town", type=Path, help="town folder with world.parquet and photos/")
     parser.add_argument("--images", type=int, default=20_000, help="images of the synthetic world")
     parser.add_argument("--bbox", default="8.530,47.365,8.550,47.385", help="W,S,E,N, degrees")
     parser.add_argument("--image-dir", type=Path, help="folder with <image id>.jpg")
@@ -49,16 +51,14 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _world(options: argparse.Namespace) -> World:
-    path = options.world or (options.town / "world.parquet" if options.town else None)
-    if path is not None:
-        return read_world(path)
+    if options.world is not None:
+        return read_world(options.world)
     west, south, east, north = (float(part) for part in options.bbox.split(","))
     return synthetic_world(SyntheticSpec(n_images=options.images, bbox=(west, south, east, north)))
 
 
 def _images(options: argparse.Namespace) -> ImageMaker:
-    folder = options.image_dir or (options.town / "photos" if options.town else None)
-    return FolderImages(folder) if folder is not None else SyntheticScenes()
+    return FolderImages(options.image_dir) if options.image_dir else SyntheticScenes()
 
 
 def _say(line: str) -> None:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -64,6 +65,18 @@ def test_a_world_file_is_read_with_its_gaps(tmp_path):
     assert world.live_row(str(2**60 + 1)) == 0
     assert np.isnan(world.columns["altitude"][0])
     assert not world.has_sfm[0]
+
+
+def test_the_command_line_serves_a_world_until_it_is_interrupted(tmp_path):
+    command = [sys.executable, "-m", "citysplat_core.simulation.server", "--port", "0",
+               "--images", "30", "--image-dir", str(tmp_path), "--set", "max_ids=3"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert "http://127.0.0.1:" in line
+    assert "MLY|" in line
 
 
 def test_the_command_line_refuses_an_unknown_setting():
