@@ -111,7 +111,7 @@ class MatchingSettings(_Settings):
     """Most spatial neighbours a photo."""
     max_turn_deg: float = Field(100.0, gt=0, le=180)
     """Largest difference of two compass headings of a spatial or fringe pair, degrees."""
-    sequence_steps: tuple[int, ...] = (1, 2, 4, 8)
+    sequence_steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Steps along a sequence that make a pair, forwards."""
     max_ratio: float = Field(0.8, gt=0, lt=1)
     """Lowe's ratio: best distance over second best."""
