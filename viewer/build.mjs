@@ -12,7 +12,28 @@ const modules = join(here, "node_modules");
 rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, "assets"), { recursive: true });
 
+// Splats beside the view must be drawn as they were trained: the trainer bounds the slope at which
+// it flattens a Gaussian to 1.3 times the view, and does not drop one whose centre is out of view.
+// Spark does neither, and a wall that one walks along would smear or vanish.
+const slope = {
+  find: "vec2 J2 = -(J1 * viewCenter.xy) * invZ;",
+  put:
+    "vec2 J2 = -(J1 * clamp(viewCenter.xy, 1.3 * viewCenter.z / vec2(projectionMatrix[0][0], projectionMatrix[1][1])," +
+    " -1.3 * viewCenter.z / vec2(projectionMatrix[0][0], projectionMatrix[1][1]))) * invZ;",
+};
+const boundSlope = {
+  name: "bound-slope",
+  setup(builder) {
+    builder.onLoad({ filter: /spark\.module\.js$/ }, ({ path }) => {
+      const pieces = readFileSync(path, "utf8").split(slope.find);
+      if (pieces.length !== 2) throw new Error(`Spark changed: its projection is there ${pieces.length - 1} times`);
+      return { contents: pieces.join(slope.put), loader: "js" };
+    });
+  },
+};
+
 await build({
+  plugins: [boundSlope],
   entryPoints: { main: join(here, "src", "main.js") },
   outdir: join(out, "assets"),
   bundle: true,
@@ -59,7 +80,8 @@ const parts = packages(modules)
   });
 writeFileSync(
   join(out, "THIRD_PARTY_LICENSES"),
-  "The files in assets/ contain the following packages, unchanged but minified.\n" +
+  "The files in assets/ contain the following packages, minified. Spark is changed in one line, which\n" +
+    "bounds the slope of its projection as the training does; the others are unchanged.\n" +
     "Spark holds WebAssembly that its authors built from Rust; it is published under Spark's licence.\n\n" +
     parts.join("\n"),
 );

@@ -101,6 +101,11 @@ export class SplatScene {
     this.spark = new SparkRenderer({
       renderer: this.renderer,
       accumExtSplats: true,
+      // As in training: nothing is cut for its centre being beside the view, or for being near.
+      clipXY: 10,
+      maxPixelRadius: 4096,
+      maxStdDev: 3.33,
+      sortRadial: false,
       onDirty: () => this.wake(300),
       ...blur,
     });
