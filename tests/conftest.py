@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import random
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+KEY_ID, SECRET_KEY = "test-key-id", "test-secret-key"
 LIBRARIES = ("dagster", "pycolmap", "torch", "numpy", "numba", "gsplat")
 
 
@@ -89,31 +91,41 @@ class S3Server:
     key_id: str
     secret: str
     bucket: str
-    data: Path
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server (SeaweedFS) on loopback, with one bucket; a development dependency."""
-    folder = tmp_path_factory.mktemp("seaweedfs")
+    for tries_left in (2, 1, 0):
+        folder, ports = tmp_path_factory.mktemp("seaweedfs"), free_ports(4)
+        server = start_weed(folder, ports)
+        found = S3Server(f"http://127.0.0.1:{ports[3]}", KEY_ID, SECRET_KEY, "city")
+        try:
+            if not make_bucket_when_up(found, server):
+                # Somebody took one of the ports between looking and starting.
+                assert tries_left, f"no S3 server:\n{(folder / 'log').read_text()[-3000:]}"
+                continue
+            yield found
+            return
+        finally:
+            server.kill()  # a polite end takes it 25 s, and its data is thrown away
+            server.wait()
+            remove_sockets(ports)
+
+
+def start_weed(folder: Path, ports: list[int]) -> subprocess.Popen[bytes]:
     (folder / "data").mkdir()
-    key = {"accessKey": "test-key-id", "secretKey": "test-secret-key"}
+    key = {"accessKey": KEY_ID, "secretKey": SECRET_KEY}
     identity = {"name": "tests", "credentials": [key], "actions": ["Admin"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = free_ports(4)
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(weed_command(folder, ports), stdout=log, stderr=log, cwd=folder)
-    try:
-        url = f"http://127.0.0.1:{ports[3]}"
-        found = S3Server(url, key["accessKey"], key["secretKey"], "city", folder / "data")
-        make_bucket_when_up(found, server, folder / "log")
-        yield found
-    finally:
-        server.kill()  # a polite end takes it 25 s, and its data is thrown away
-        server.wait()
-        for port in (*ports, *(port + 10_000 for port in ports)):
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - where it puts them
-                left.unlink()
+        return subprocess.Popen(weed_command(folder, ports), stdout=log, stderr=log, cwd=folder)
+
+
+def remove_sockets(ports: list[int]) -> None:
+    for port in (*ports, *(port + 10_000 for port in ports)):
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - where it puts them
+            left.unlink(missing_ok=True)
 
 
 def weed_command(folder: Path, ports: list[int]) -> list[str]:
@@ -142,9 +154,8 @@ def weed_command(folder: Path, ports: list[int]) -> list[str]:
 def free_ports(count: int) -> list[int]:
     """Ports p that are free together with p + 10000, where SeaweedFS puts its gRPC."""
     found: list[int] = []
-    candidate = 20_000 + os.getpid() % 10_000
     while len(found) < count:
-        candidate += 1
+        candidate = random.SystemRandom().randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", candidate))
             two.bind(("127.0.0.1", candidate + 10_000))
@@ -152,7 +163,8 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def make_bucket_when_up(found: S3Server, server: subprocess.Popen[bytes], log: Path) -> None:
+def make_bucket_when_up(found: S3Server, server: subprocess.Popen[bytes]) -> bool:
+    """Wait for the server and make its bucket; False if the server ended."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -164,15 +176,14 @@ def make_bucket_when_up(found: S3Server, server: subprocess.Popen[bytes], log: P
         aws_secret_access_key=found.secret,
     )
     deadline = time.monotonic() + 120
-    while True:
+    while server.poll() is None and time.monotonic() < deadline:
         try:
             client.create_bucket(Bucket=found.bucket)
             client.put_object(Bucket=found.bucket, Key="up", Body=b"up")
             client.delete_object(Bucket=found.bucket, Key="up")
         except (BotoCoreError, ClientError):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"SeaweedFS did not come up:\n{log.read_text()[-3000:]}")
             time.sleep(0.3)
         else:
             client.close()
-            return
+            return server.poll() is None
+    return False
