@@ -1,0 +1,117 @@
+"""The cameras that people drive and walk with, and where their pixels look."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A camera with radial distortion, COLMAP's RADIAL model with one focal length.
+
+    Attributes:
+        name: Unique in a town: a device of one person.
+        make: Maker, as in the metadata.
+        model: Model, as in the metadata.
+        full_width: Width of the original photo, pixels.
+        full_height: Height of the original photo, pixels.
+        width: Width of the rendered photo, pixels.
+        height: Height of the rendered photo, pixels.
+        focal_px: Focal length of the rendered photo, pixels.
+        k1: First coefficient: distorted = undistorted * (1 + k1 r^2 + k2 r^4), r at z = 1.
+        k2: Second coefficient.
+    """
+
+    name: str
+    make: str
+    model: str
+    full_width: int
+    full_height: int
+    width: int
+    height: int
+    focal_px: float
+    k1: float
+    k2: float
+
+    @property
+    def focal_ratio(self) -> float:
+        """Focal length over the longer side."""
+        return self.focal_px / max(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraKind:
+    """A kind of camera: what its owners' devices have in common."""
+
+    make: str
+    model: str
+    full_width: int
+    full_height: int
+    focal_ratio: float
+    k1: float
+    k2: float
+    on_foot: bool = False
+
+
+CAMERA_KINDS = (
+    CameraKind(make="Apple", model="iPhone 12", full_width=4032, full_height=3024, focal_ratio=0.78, k1=0.0, k2=0.0),
+    CameraKind(make="GoPro", model="HERO9 Black", full_width=4000, full_height=3000, focal_ratio=0.62, k1=-0.06, k2=0.012),
+    CameraKind(make="BlackVue", model="DR900S-1CH", full_width=3840, full_height=2160, focal_ratio=0.58, k1=-0.11, k2=0.018),
+    CameraKind(make="samsung", model="SM-G981B", full_width=4032, full_height=2268, focal_ratio=0.74, k1=0.02, k2=-0.01),
+    CameraKind(make="Apple", model="iPhone SE", full_width=3024, full_height=4032, focal_ratio=0.81, k1=0.01, k2=0.0, on_foot=True),
+    CameraKind(make="Google", model="Pixel 5", full_width=4032, full_height=3024, focal_ratio=0.76, k1=0.015, k2=-0.02, on_foot=True),
+)  # fmt: skip
+"""Focal ratios and distortions of the size that such cameras have; not measured on any of them."""
+
+
+def make_camera(kind: CameraKind, name: str, rng: np.random.Generator, longest_px: int) -> Camera:
+    """Make one device of a kind; focal lengths of a kind differ by half a percent.
+
+    Args:
+        kind: What it is one of.
+        name: Its name.
+        rng: Source of chance.
+        longest_px: Longest side of its photos, pixels.
+    """
+    scale = longest_px / max(kind.full_width, kind.full_height)
+    focal_ratio = kind.focal_ratio * (1 + 0.005 * float(rng.standard_normal()))
+    return Camera(
+        name=name,
+        make=kind.make,
+        model=kind.model,
+        full_width=kind.full_width,
+        full_height=kind.full_height,
+        width=round(kind.full_width * scale),
+        height=round(kind.full_height * scale),
+        focal_px=focal_ratio * longest_px,
+        k1=kind.k1,
+        k2=kind.k2,
+    )
+
+
+@lru_cache(maxsize=32)
+def pixel_rays(camera: Camera) -> NDArray[np.float64]:
+    """Give where each pixel's centre looks.
+
+    The distortion is undone by Newton's method on the radius, to 1e-12.
+
+    Args:
+        camera: The camera; its principal point is the middle of the photo.
+
+    Returns:
+        x and y at z = 1 (x right, y down), read-only, shape (height, width, 2).
+    """
+    x = (np.arange(camera.width) + 0.5 - camera.width / 2) / camera.focal_px
+    y = (np.arange(camera.height) + 0.5 - camera.height / 2) / camera.focal_px
+    rays = np.stack(np.meshgrid(x, y), axis=-1)
+    bent = np.hypot(rays[..., 0], rays[..., 1])
+    radius = bent.copy()
+    for _ in range(20):
+        r2 = radius * radius
+        value = radius * (1 + camera.k1 * r2 + camera.k2 * r2 * r2) - bent
+        radius -= value / (1 + 3 * camera.k1 * r2 + 5 * camera.k2 * r2 * r2)
+    rays *= np.where(bent > 0, radius / np.maximum(bent, 1e-12), 1.0)[..., None]
+    rays.setflags(write=False)
+    return rays
