@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from citysplat_core.errors import StorageError
-from citysplat_core.imagery.sqlite_file import sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 
 _MAX_COLMAP_ID = 2**31 - 2  # COLMAP's pair ids reserve the number above
 _SCHEMA = """
@@ -33,8 +33,7 @@ class IdentityRegistry:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(_SCHEMA)
+            create_tables(connection, _SCHEMA)
 
     def issue(self, image_ids: Sequence[str]) -> dict[str, int]:
         """Return the number of every image, giving new ones to those that have none.

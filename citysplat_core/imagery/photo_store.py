@@ -15,7 +15,7 @@ from pathlib import Path
 import simplejpeg
 
 from citysplat_core.errors import ImageError, StorageError
-from citysplat_core.imagery.sqlite_file import sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 from citysplat_core.storage.files import full_disk_is_clear
 
 _SCHEMA = """
@@ -66,8 +66,7 @@ class PhotoStore:
             (folder / "parts").mkdir(parents=True, exist_ok=True)
         self._remove_old_parts()
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(_SCHEMA)
+            create_tables(connection, _SCHEMA)
 
     def path_of(self, image_id: str, size_px: int) -> Path:
         """Return where a photo lies or would lie; folders are sharded by a hash of the id."""

@@ -37,3 +37,18 @@ def sqlite_file(path: Path, *, purpose: str, fix: str) -> Iterator[sqlite3.Conne
             expected="a SQLite file written by CitySplat, on a disk with free space",
             fix=fix,
         ) from error
+
+
+def create_tables(connection: sqlite3.Connection, *statements: str) -> None:
+    """Run ``CREATE ... IF NOT EXISTS`` statements; processes that start together may all do it.
+
+    The journal stays SQLite's own: switching it (to WAL) fails at once where others are writing.
+
+    Args:
+        connection: An open file.
+        statements: The statements, one each.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute("COMMIT")

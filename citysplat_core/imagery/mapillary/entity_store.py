@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from citysplat_core.imagery.sqlite_file import sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entities (
@@ -30,8 +30,7 @@ class EntityStore:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(_SCHEMA)
+            create_tables(connection, _SCHEMA)
 
     def save(
         self, entities: dict[str, dict[str, Any]], gone: Sequence[str], *, fetched_at: float
