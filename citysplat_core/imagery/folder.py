@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +29,7 @@ from citysplat_core.storage import Progress
 _LOG = logging.getLogger(__name__)
 _ENDINGS = frozenset({".jpg", ".jpeg", ".png"})
 _NO_POSITION = "no GPS position"
+_UNREADABLE = "no readable photo"
 
 
 class FolderSource:
@@ -65,10 +65,11 @@ class FolderSource:
         lon, lat = photos.column("lon").to_numpy(), photos.column("lat").to_numpy()
         inside = area.contains(lon, lat)
         found = _found(photos.filter(pa.array(inside)))
-        unplaced = int((~np.isfinite(lon)).sum())
+        failed = Counter(row["reason"] for row in rows if row["status"] == "failed")
         notes = {
-            "photos_without_position": unplaced,
-            "photos_outside_area": len(rows) - unplaced - found.num_rows,
+            "photos_without_position": failed[_NO_POSITION],
+            "photos_unreadable": failed.total() - failed[_NO_POSITION],
+            "photos_outside_area": len(rows) - failed.total() - found.num_rows,
         }
         return Discovery(tiles=_tiles(area, found), found=found, notes=notes)
 
@@ -160,8 +161,8 @@ class FolderSource:
     def _from_exif(self, path: Path) -> dict[str, Any]:
         try:
             facts = read_exif(path)
-        except ImageError as error:
-            return {"reason": error.seen}
+        except ImageError:
+            return {"reason": _UNREADABLE}
         return {
             "width": facts.width,
             "height": facts.height,

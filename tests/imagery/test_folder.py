@@ -41,7 +41,11 @@ def test_photos_are_found_where_their_exif_says(folder, tmp_path):
     result = discover(FolderSource(folder), tmp_path)
     assert result.found.column("image_id").to_pylist() == ["walk~0", "walk~1", "walk~2"]
     assert result.found.column("lon").to_pylist() == pytest.approx([8.54, 8.5401, 8.5402])
-    assert result.notes == {"photos_without_position": 1, "photos_outside_area": 0}
+    assert result.notes == {
+        "photos_without_position": 1,
+        "photos_unreadable": 0,
+        "photos_outside_area": 0,
+    }
     assert set(result.tiles.column("state").to_pylist()) <= {"complete", "empty"}
     assert sum(result.tiles.column("n_images").to_pylist()) == 3
 
@@ -67,6 +71,17 @@ def test_a_photo_without_position_is_recorded_as_failed_and_the_others_go_on(fol
     assert np.isnan(rows.lon["bare"])
     assert rows.geometry["bare"] is None
     assert rows.photo_ref["walk~1"] == "walk/1.jpg"
+
+
+def test_a_file_that_is_no_photo_is_recorded_and_the_others_go_on(folder, tmp_path):
+    (folder / "fake.jpg").write_text("hello")
+    source = FolderSource(folder)
+    result = discover(source, tmp_path)
+    assert result.found.num_rows == 3
+    assert result.notes["photos_unreadable"] == 1
+    rows = source.describe(result.found, work=tmp_path, progress=no_progress).to_pylist()
+    reasons = {row["image_id"]: row["reason"] for row in rows if row["status"] == "failed"}
+    assert reasons == {"bare": "no GPS position", "fake": "no readable photo"}
 
 
 def test_a_folder_in_which_no_photo_has_a_position_is_an_error(tmp_path, make_jpeg):
