@@ -126,7 +126,7 @@ export class CityMap {
     const wide = window.innerWidth > 720;
     return wide
       ? { top: 50, bottom: 60, left: 350, right: 60 }
-      : { top: 40, bottom: Math.round(window.innerHeight * 0.45), left: 30, right: 50 };
+      : { top: 40, bottom: Math.round(window.innerHeight * 0.47), left: 30, right: 50 };
   }
 
   photoAt({ x, y }) {

@@ -30,8 +30,8 @@ export class SplatScene {
     this.renderer = new WebGLRenderer({ canvas, antialias: false, preserveDrawingBuffer: true });
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 1.5));
     this.scene = new Scene();
-    this.scene.background = new Color("#d9e0e4");
-    this.camera = new PerspectiveCamera(DEFAULT_FOV_DEG, 1, 0.05, 20000);
+    this.scene.background = new Color("#000000"); // what stood behind the Gaussians in training
+    this.camera = new PerspectiveCamera(DEFAULT_FOV_DEG, 1, 0.01, 20000);
     this.spark = null;
     this.origin = [0, 0, 0]; // of the scene in the city frame, double precision
     this.parts = new Map(); // url -> {mesh, box, origin, promise}
@@ -63,13 +63,9 @@ export class SplatScene {
   // A photo's whole field of view fits into the window, whatever its shape.
   fitFov() {
     const photo = this.cameras[this.photo];
-    let tall = ((photo?.fov_y_deg ?? DEFAULT_FOV_DEG) * Math.PI) / 180;
-    const aspect = photo?.aspect ?? 4 / 3;
-    if (this.camera.aspect < aspect) {
-      const wide = Math.tan(tall / 2) * (photo ? aspect : 1);
-      tall = 2 * Math.atan(wide / (photo ? this.camera.aspect : 1));
-    }
-    this.camera.fov = (tall * 180) / Math.PI;
+    const tall = Math.tan(((photo?.fov_y_deg ?? DEFAULT_FOV_DEG) * Math.PI) / 360);
+    const taller = photo ? Math.max(1, photo.aspect / this.camera.aspect) : 1;
+    this.camera.fov = (Math.atan(tall * taller) * 360) / Math.PI;
     this.camera.updateProjectionMatrix();
   }
 
@@ -102,8 +98,8 @@ export class SplatScene {
       renderer: this.renderer,
       accumExtSplats: true,
       // As in training: nothing is cut for its centre being beside the view, or for being near.
-      clipXY: 10,
-      maxPixelRadius: 4096,
+      clipXY: 1e4,
+      maxPixelRadius: 1e5,
       maxStdDev: 3.33,
       sortRadial: false,
       onDirty: () => this.wake(300),
@@ -259,7 +255,6 @@ export class SplatScene {
     this.wake();
     if (!this.showCameras || !this.cameras.length) return;
     this.frusta = frusta(this.cameras, this.origin);
-    this.frusta.position.copy(this.local(this.origin));
     this.scene.add(this.frusta);
   }
 
