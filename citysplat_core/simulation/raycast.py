@@ -11,9 +11,8 @@ from citysplat_core.simulation.sampling import sample
 from citysplat_core.simulation.solids import CELL_M, SolidArrays, SolidKind
 from citysplat_core.simulation.texture_bank import TextureBank
 
-Hit = tuple[float, int, int]
-"""Ray parameter, index of the box (-1 none), face (0 to 5: low x, high x, low y, high y, low z, high z)."""
 NONE = -1
+"""Index of no box. Faces are 0 to 5: low x, high x, low y, high y, low z, high z."""
 _SCREEN, _CROWN = int(SolidKind.SCREEN), int(SolidKind.CROWN)
 
 
@@ -110,12 +109,12 @@ def face_uv(
 @kernel
 def _screen_hit(
     index: int, solids: SolidArrays, bank: TextureBank, ray: Ray, pixel: float
-) -> tuple[float, int]:
+) -> float:
     """Meet a railing on its near sides, else on its far sides, unless one sees through."""
     box = solids.boxes[index]
     near, far, face, out = box_hit(box, ray)
     if near > far:
-        return 1e30, 0
+        return 1e30
     for k in range(2):
         t, side = (near, face) if k == 0 else (far, out)
         if t > 1e-3 and side < 4:
@@ -125,30 +124,40 @@ def _screen_hit(
             u, v = across / 2.2, down / tall
             foot = t * pixel / 2.2
             if sample(bank.pixels, bank.layout, solids.textures[index], u, v, foot)[3] > 0.4:
-                return t, side
-    return 1e30, 0
+                return t
+    return 1e30
 
 
 @kernel
-def solid_hit(
+def _see_through_hit(
     index: int, solids: SolidArrays, bank: TextureBank, ray: Ray, pixel: float
-) -> tuple[float, int]:
-    """Give where a ray meets one box (1e30: it does not) and on which face."""
-    near, far, face, _ = box_hit(solids.boxes[index], ray)
-    if near > far or far < 1e-3:
-        return 1e30, 0
-    kind = solids.kinds[index]
-    if kind == _CROWN:
-        return _crown_hit(index, solids, bank, ray, pixel), 0
-    if kind == _SCREEN:
-        return _screen_hit(index, solids, bank, ray, pixel)
-    return (near, face) if near > 1e-3 else (1e30, 0)
+) -> float:
+    """Meet a box that one can see through where it is solid (1e30: nowhere)."""
+    if solids.kinds[index] == _CROWN:
+        return _crown_hit(index, solids, bank, ray, pixel)
+    return _screen_hit(index, solids, bank, ray, pixel)
+
+
+@kernel
+def met_face(boxes: NDArray[np.float64], index: int, ray: Ray, t: float) -> int:
+    """Give the face of a box that is nearest to a point on it."""
+    face, least = 0, 1e30
+    x, y, z = ray.ox + t * ray.dx, ray.oy + t * ray.dy, ray.oz + t * ray.dz
+    off = (
+        abs(x - boxes[index, 0]), abs(x - boxes[index, 3]), abs(y - boxes[index, 1]),
+        abs(y - boxes[index, 4]), abs(z - boxes[index, 2]), abs(z - boxes[index, 5]),
+    )  # fmt: skip
+    for k in range(6):
+        if off[k] < least:
+            face, least = k, off[k]
+    return face
 
 
 @kernel
 def first_hit(
-    solids: SolidArrays, n_static: int, bank: TextureBank, ray: Ray, limit: float, pixel: float
-) -> Hit:
+    solids: SolidArrays, n_static: int, bank: TextureBank, ray: Ray, limit: float, pixel: float,
+    is_any_enough: bool,
+) -> tuple[float, int]:  # fmt: skip
     """Find the first box on a ray.
 
     Args:
@@ -158,45 +167,64 @@ def first_hit(
         ray: The ray.
         limit: Farthest t of interest.
         pixel: Angle of a pixel: what it covers at t = 1, metres.
+        is_any_enough: Stop at any box before ``limit`` (for shadows).
+
+    Returns:
+        The ray's parameter (``limit`` if nothing is met) and the box's index (``NONE``).
     """
-    best, found, side = limit, NONE, 0
-    for index in range(n_static, len(solids.boxes)):
-        t, face = solid_hit(index, solids, bank, ray, pixel)
-        if t < best:
-            best, found, side = t, index, face
-    lattice = solids.lattice
-    n_x, n_y = int(lattice[2]), int(lattice[3])
-    in_x, out_x = slab(lattice[0], lattice[0] + n_x * CELL_M, ray.ox, ray.dx)
-    in_y, out_y = slab(lattice[1], lattice[1] + n_y * CELL_M, ray.oy, ray.dy)
-    t = max(in_x, in_y, 0.0)
-    leave = min(out_x, out_y)
-    if t >= leave or t >= best:
-        return best, found, side
-    px = (ray.ox + t * ray.dx - lattice[0]) / CELL_M
-    py = (ray.oy + t * ray.dy - lattice[1]) / CELL_M
-    cx, cy = min(max(int(px), 0), n_x - 1), min(max(int(py), 0), n_y - 1)
-    step_x, step_y = (1 if ray.dx > 0 else -1), (1 if ray.dy > 0 else -1)
-    width_x = CELL_M / abs(ray.dx) if ray.dx != 0 else 1e30
-    width_y = CELL_M / abs(ray.dy) if ray.dy != 0 else 1e30
-    next_x = t + (cx + (step_x > 0) - px) * step_x * width_x if ray.dx != 0 else 1e30
-    next_y = t + (cy + (step_y > 0) - py) * step_y * width_y if ray.dy != 0 else 1e30
+    boxes, kinds, cells, items = solids.boxes, solids.kinds, solids.cells, solids.items
+    ox, oy, oz = ray.ox, ray.oy, ray.oz
+    ix = 1.0 / (ray.dx if ray.dx != 0.0 else 1e-12)
+    iy = 1.0 / (ray.dy if ray.dy != 0.0 else 1e-12)
+    iz = 1.0 / (ray.dz if ray.dz != 0.0 else 1e-12)
+    left, south = solids.lattice[0], solids.lattice[1]
+    n_x, n_y = int(solids.lattice[2]), int(solids.lattice[3])
+    ax, bx = (left - ox) * ix, (left + n_x * CELL_M - ox) * ix
+    ay, by = (south - oy) * iy, (south + n_y * CELL_M - oy) * iy
+    start = max(min(ax, bx), min(ay, by), 0.0)
+    leave = min(max(ax, bx), max(ay, by))
+    cx = min(max(int((ox + start * ray.dx - left) / CELL_M), 0), n_x - 1)
+    cy = min(max(int((oy + start * ray.dy - south) / CELL_M), 0), n_y - 1)
+    step_x, step_y = (1 if ix > 0 else -1), (1 if iy > 0 else -1)
+    width_x, width_y = CELL_M * abs(ix), CELL_M * abs(iy)
+    next_x = (left + (cx + (1 if ix > 0 else 0)) * CELL_M - ox) * ix
+    next_y = (south + (cy + (1 if iy > 0 else 0)) * CELL_M - oy) * iy
+    best, found = limit, NONE
+    first, last = n_static, len(boxes)  # the moving boxes come first, then cell after cell
+    is_moving = True
     while True:
-        cell = cy * n_x + cx
-        for place in range(solids.cells[cell], solids.cells[cell + 1]):
-            index = solids.items[place]
-            t, face = solid_hit(index, solids, bank, ray, pixel)
-            if t < best:
-                best, found, side = t, index, face
-        if next_x < next_y:
+        for place in range(first, last):
+            index = place if is_moving else items[place]
+            a, b = (boxes[index, 0] - ox) * ix, (boxes[index, 3] - ox) * ix
+            near, far = min(a, b), max(a, b)
+            a, b = (boxes[index, 1] - oy) * iy, (boxes[index, 4] - oy) * iy
+            near, far = max(near, min(a, b)), min(far, max(a, b))
+            a, b = (boxes[index, 2] - oz) * iz, (boxes[index, 5] - oz) * iz
+            near, far = max(near, min(a, b)), min(far, max(a, b))
+            if near > far or far < 1e-3 or near >= best:
+                continue
+            kind = kinds[index]
+            if kind in {_CROWN, _SCREEN}:
+                near = _see_through_hit(index, solids, bank, ray, pixel)
+            if 1e-3 < near < best:
+                best, found = near, index
+                if is_any_enough:
+                    return best, found
+        if is_moving:
+            is_moving = False
+            if start >= leave:
+                return best, found
+        elif next_x < next_y:
             if best <= next_x:
-                break
+                return best, found
             cx += step_x
             next_x += width_x
         else:
             if best <= next_y:
-                break
+                return best, found
             cy += step_y
             next_y += width_y
         if cx < 0 or cy < 0 or cx >= n_x or cy >= n_y:
-            break
-    return best, found, side
+            return best, found
+        cell = cy * n_x + cx
+        first, last = cells[cell], cells[cell + 1]

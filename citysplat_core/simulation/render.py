@@ -66,7 +66,7 @@ def _with_traffic(town: Town, capture: Capture) -> SolidArrays:
     cars = moving_cars(town, capture)
     if not cars:
         return town.solids
-    moving, still = solid_arrays(cars, half_x_m=1.0, half_y_m=1.0), town.solids
+    moving, still = solid_arrays(cars, bounds_m=(0.0, 0.0, 1.0, 1.0)), town.solids
     return still._replace(
         boxes=np.concatenate([still.boxes, moving.boxes]),
         kinds=np.concatenate([still.kinds, moving.kinds]),

@@ -41,7 +41,7 @@ class Route:
 def _edges(grid: StreetGrid) -> list[Edge]:
     """List the one-way pieces of street; nodes outside the grid are the ends at the area's edge."""
     edges: list[Edge] = []
-    for i in range(grid.n_east):
+    for i in range(0 if grid.only_east else grid.n_east):
         for j in range(-1, grid.n_north):
             edges += [((i, j), (i, j + 1)), ((i, j + 1), (i, j))]
     for j in range(grid.n_north):
@@ -84,9 +84,9 @@ def _trails(rng: np.random.Generator, grid: StreetGrid) -> list[list[Node]]:
 
 def _place(grid: StreetGrid, node: Node) -> NDArray[np.float64]:
     """Give a node's place; ends are moved to just inside the area's edge."""
-    limit_x, limit_y = grid.half_east_m - _END_M, grid.half_north_m - _END_M
-    x = float(np.clip(grid.street_x(node[0]), -limit_x, limit_x))
-    y = float(np.clip(grid.street_y(node[1]), -limit_y, limit_y))
+    west, south, east, north = grid.bounds_m
+    x = float(np.clip(grid.street_x(node[0]), west + _END_M, east - _END_M))
+    y = float(np.clip(grid.street_y(node[1]), south + _END_M, north - _END_M))
     return np.array([x, y])
 
 
@@ -147,7 +147,8 @@ def drives(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
 def sideways_drives(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
     """Drive each street once, in a random order, for cameras that look to the side."""
     trails: list[list[Node]] = [
-        [(i, j) for j in range(-1, grid.n_north + 1)] for i in range(grid.n_east)
+        [(i, j) for j in range(-1, grid.n_north + 1)]
+        for i in range(0 if grid.only_east else grid.n_east)
     ] + [[(i, j) for i in range(-1, grid.n_east + 1)] for j in range(grid.n_north)]
     chosen = [trails[k][:: 1 if rng.random() < 0.5 else -1] for k in rng.permutation(len(trails))]
     return [_route("sideways", _lane_line(grid, t, LANE_M, _TURN_M), grid.spacing_m) for t in chosen]
@@ -166,7 +167,8 @@ def walks(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
         first = middle + corner * np.array([pavement, far])
         turn = middle + corner * np.array([pavement, pavement])
         last = middle + corner * np.array([far, pavement])
-        legs = [first, turn, last] if rng.random() < 0.5 else [last, turn, first]
+        stops = [turn, last] if grid.only_east else [first, turn, last]
+        legs = stops[:: 1 if rng.random() < 0.5 else -1]
         line = np.concatenate(
             [a + np.linspace(0, 1, 90, endpoint=False)[:, None] * (b - a) for a, b in zip(legs[:-1], legs[1:], strict=True)]
         )

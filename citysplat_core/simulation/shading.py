@@ -14,6 +14,7 @@ from citysplat_core.simulation.raycast import (
     crown_uv,
     face_uv,
     first_hit,
+    met_face,
 )
 from citysplat_core.simulation.sampling import sample
 from citysplat_core.simulation.solids import SolidArrays, SolidKind
@@ -39,7 +40,7 @@ def _tinted(
 
 @kernel
 def _car_colour(
-    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: NDArray[np.float64], foot: float
+    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: tuple[float, float, float], foot: float
 ) -> tuple[float, float, float]:
     """Colour a car: pictures fill its sides; paint tints what is bright."""
     box, along_x = solids.boxes[index], solids.seeds[index] >= 2
@@ -67,7 +68,7 @@ def _car_colour(
 
 @kernel
 def _solid_colour(
-    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: NDArray[np.float64], foot: float
+    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: tuple[float, float, float], foot: float
 ) -> tuple[float, float, float]:
     """Colour a place on anything but a house's wall."""
     box, kind = solids.boxes[index], solids.kinds[index]
@@ -102,13 +103,13 @@ def _solid_colour(
 
 @kernel
 def _in_sun(
-    solids: SolidArrays, n_static: int, bank: TextureBank, place: NDArray[np.float64],
+    solids: SolidArrays, n_static: int, bank: TextureBank, place: tuple[float, float, float],
     light: NDArray[np.float64], pixel: float,
 ) -> float:  # fmt: skip
     """Say whether the sun reaches a place (1) or not (0)."""
     ray = Ray(place[0], place[1], place[2], light[0], light[1], light[2])
-    t, found, _ = first_hit(solids, n_static, bank, ray, _SHADOW_M, pixel)
-    return 0.0 if found != NONE and t < _SHADOW_M else 1.0
+    _, found = first_hit(solids, n_static, bank, ray, _SHADOW_M, pixel, True)
+    return 1.0 if found == NONE else 0.0
 
 
 @kernel
@@ -162,18 +163,19 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
     floor_t, part = ground_hit(
         ray.ox, ray.oy, ray.oz, ray.dx, ray.dy, ray.dz, streets[0], streets[1], streets[2]
     )
-    t, found, face = first_hit(solids, n_static, bank, ray, floor_t, pixel)
+    t, found = first_hit(solids, n_static, bank, ray, floor_t, pixel, False)
     if found == NONE and floor_t > 1e29:
         r, g, b = sky_colour(ray.dx, ray.dy, ray.dz, bank, light)
         return r, g, b, 1e30, -1
     length = math.sqrt(ray.dx * ray.dx + ray.dy * ray.dy + ray.dz * ray.dz)
-    place = np.array((ray.ox + t * ray.dx, ray.oy + t * ray.dy, ray.oz + t * ray.dz))
+    place = (ray.ox + t * ray.dx, ray.oy + t * ray.dy, ray.oz + t * ray.dz)
     own, ident = 0.0, part
     if found == NONE:
         normal = (0.0, 0.0, 1.0)
         foot = t * pixel / math.sqrt(max(-ray.dz / length, 0.06))
         rgb = ground_colour(part, place[0], place[1], streets[0], streets[1], streets[2], bank, seed, foot)
     else:
+        face = met_face(solids.boxes, found, ray, t)
         normal = _normal(face)
         if solids.kinds[found] == _CROWN:
             normal = (0.3, 0.0, 0.6)
@@ -196,7 +198,8 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
             rgb = _solid_colour(found, face, solids, bank, place, foot)
     sun = 0.0
     if light[3] > 0 and normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2] > 0:
-        place += 0.01 * np.array(normal)
+        e = 0.01
+        place = (place[0] + e * normal[0], place[1] + e * normal[1], place[2] + e * normal[2])
         sun = _in_sun(solids, n_static, bank, place, light, pixel)
     r, g, b = _lit(rgb, normal, sun, light)
     if own > 0:

@@ -98,20 +98,21 @@ def _style(house: House | None) -> list[float]:
     return used + [0.0] * (HOUSE_FIELDS - len(used))
 
 
-def solid_arrays(solids: list[Solid], *, half_x_m: float, half_y_m: float) -> SolidArrays:
+def solid_arrays(solids: list[Solid], *, bounds_m: tuple[float, float, float, float]
+) -> SolidArrays:
     """Pack boxes for the kernels and index them by cells of 4 metres.
 
     Args:
         solids: The boxes; those outside the indexed rectangle are not seen.
-        half_x_m: Half the width of the indexed rectangle, metres.
-        half_y_m: Half its height, metres.
+        bounds_m: West, south, east and north edge of the indexed rectangle, metres.
     """
     boxes = np.array([(*s.low, *s.high) for s in solids], np.float64).reshape(-1, 6)
-    n_x, n_y = int(np.ceil(2 * half_x_m / CELL_M)), int(np.ceil(2 * half_y_m / CELL_M))
-    first_x = np.clip(np.floor((boxes[:, 0] + half_x_m) / CELL_M), 0, n_x - 1).astype(int)
-    last_x = np.clip(np.floor((boxes[:, 3] + half_x_m) / CELL_M), 0, n_x - 1).astype(int)
-    first_y = np.clip(np.floor((boxes[:, 1] + half_y_m) / CELL_M), 0, n_y - 1).astype(int)
-    last_y = np.clip(np.floor((boxes[:, 4] + half_y_m) / CELL_M), 0, n_y - 1).astype(int)
+    west, south, east, north = bounds_m
+    n_x, n_y = int(np.ceil((east - west) / CELL_M)), int(np.ceil((north - south) / CELL_M))
+    first_x = np.clip(np.floor((boxes[:, 0] - west) / CELL_M), 0, n_x - 1).astype(int)
+    last_x = np.clip(np.floor((boxes[:, 3] - west) / CELL_M), 0, n_x - 1).astype(int)
+    first_y = np.clip(np.floor((boxes[:, 1] - south) / CELL_M), 0, n_y - 1).astype(int)
+    last_y = np.clip(np.floor((boxes[:, 4] - south) / CELL_M), 0, n_y - 1).astype(int)
     wide, tall = last_x - first_x + 1, last_y - first_y + 1
     count = wide * tall
     owner = np.repeat(np.arange(len(boxes)), count)
@@ -130,5 +131,5 @@ def solid_arrays(solids: list[Solid], *, half_x_m: float, half_y_m: float) -> So
         styles=np.array([_style(s.house) for s in solids], np.float64).reshape(-1, HOUSE_FIELDS),
         cells=starts.astype(np.int32),
         items=owner[order].astype(np.int32),
-        lattice=np.array([-half_x_m, -half_y_m, n_x, n_y], np.float64),
+        lattice=np.array([west, south, n_x, n_y], np.float64),
     )

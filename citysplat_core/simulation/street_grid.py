@@ -13,11 +13,16 @@ LANE_M = 1.45
 """Distance of a lane's middle from the street's centre line."""
 KERB_M = 0.12
 """Height of the pavement above the road."""
+_FEW_PHOTOS = 90
+"""Below this many photos a town is one street of two blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreetGrid:
     """Streets on a regular grid in town metres (x along the town's east, y along its north).
+
+    The origin is always a corner of four blocks' middles, half a block from the nearest streets, so
+    that map tiles that meet there have their streets in the middle.
 
     North-south streets have their centre lines at ``street_x(i)``, east-west ones at
     ``street_y(j)``; those with 0 <= i < n_east and 0 <= j < n_north are driven. Around the driven
@@ -28,30 +33,33 @@ class StreetGrid:
         n_east: Driven north-south streets, counted from west to east.
         n_north: Driven east-west streets, counted from south to north.
         spacing_m: Distance between photos that uses up the wished number, metres.
+        only_east: Only the east-west streets are driven (towns of few photos).
     """
 
     pitch_m: float
     n_east: int
     n_north: int
     spacing_m: float
+    only_east: bool = False
 
     def street_x(self, i: int) -> float:
         """Give the centre line of the i-th north-south street, metres."""
-        return (i - (self.n_east - 1) / 2) * self.pitch_m
+        return (i - self.n_east // 2 + 0.5) * self.pitch_m
 
     def street_y(self, j: int) -> float:
         """Give the centre line of the j-th east-west street, metres."""
-        return (j - (self.n_north - 1) / 2) * self.pitch_m
+        return (j - self.n_north // 2 + 0.5) * self.pitch_m
 
     @property
-    def half_east_m(self) -> float:
-        """Half the width of the driven area, metres."""
-        return self.n_east * self.pitch_m / 2
-
-    @property
-    def half_north_m(self) -> float:
-        """Half the height of the driven area, metres."""
-        return self.n_north * self.pitch_m / 2
+    def bounds_m(self) -> tuple[float, float, float, float]:
+        """West, south, east and north edge of the driven area, metres: half a block off its streets."""
+        half = self.pitch_m / 2
+        return (
+            self.street_x(0) - half,
+            self.street_y(0) - half,
+            self.street_x(self.n_east - 1) + half,
+            self.street_y(self.n_north - 1) + half,
+        )
 
 
 def street_grid(settings: TownSettings) -> StreetGrid:
@@ -60,16 +68,18 @@ def street_grid(settings: TownSettings) -> StreetGrid:
     Args:
         settings: The town; ``n_streets_east`` and ``n_streets_north`` win when they are given.
     """
-    # A drive through one cell passes two streets both ways; turns take about a tenth more photos,
-    # and only the share that is left by sideways and pedestrian photos goes to forward drives.
     forward = 1 - settings.sideways_share - settings.pedestrian_share
-    per_cell = 4 * settings.block_m * 1.1 / settings.spacing_m / forward
     n_east, n_north = settings.n_streets_east, settings.n_streets_north
-    if n_east == 0:
+    only_east = n_east == 0 and settings.n_photos < _FEW_PHOTOS
+    # A cell of the town has two streets, both driven both ways; turns take about a tenth more.
+    per_cell = (2 if only_east else 4.4) * settings.block_m / settings.spacing_m / forward
+    if only_east:
+        n_east, n_north = 2, 1
+    elif n_east == 0:
         # Rather a wider town with photos somewhat farther apart than a smaller, denser one.
         cells = 1.75 * settings.n_photos / per_cell
         n_north = max(1, math.floor(math.sqrt(cells)))
         is_long = 1.45 * settings.n_photos / per_cell >= n_north * (n_north + 1)
         n_east = n_north + 1 if is_long else n_north
     spacing = settings.spacing_m * n_east * n_north * per_cell / settings.n_photos
-    return StreetGrid(settings.block_m, n_east, n_north, spacing)
+    return StreetGrid(settings.block_m, n_east, n_north, spacing, only_east)

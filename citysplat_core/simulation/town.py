@@ -64,6 +64,7 @@ def build_town(settings: TownSettings) -> Town:
         np.random.default_rng([settings.seed, 3]), grid, parked_cars=settings.parked_cars
     )
     margin = (RING + 0.5) * grid.pitch_m
+    west, south, east, north = grid.bounds_m
     return Town(
         settings=settings,
         frame=CityFrame(
@@ -73,6 +74,6 @@ def build_town(settings: TownSettings) -> Town:
         ),
         grid=grid,
         solids=solid_arrays(
-            solids, half_x_m=grid.half_east_m + margin, half_y_m=grid.half_north_m + margin
+            solids, bounds_m=(west - margin, south - margin, east + margin, north + margin)
         ),
     )

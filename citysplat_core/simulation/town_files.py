@@ -80,8 +80,9 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _area(town: Town) -> bytes:
     """Give the driven area, widened by three metres of GPS error, as GeoJSON."""
-    x, y = town.grid.half_east_m + 3.0, town.grid.half_north_m + 3.0
-    corners = np.array([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0), (-x, -y, 0)])
+    west, south, east, north = np.array(town.grid.bounds_m) + [-3.0, -3.0, 3.0, 3.0]
+    ring_m = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    corners = np.array([(x, y, 0.0) for x, y in ring_m])
     enu = corners @ np.linalg.inv(town.town_from_enu).T
     ring = [[round(lon, 9), round(lat, 9)] for lon, lat, _ in town.frame.lon_lat_alt(enu).tolist()]
     feature = {

@@ -9,10 +9,11 @@ class TownSettings(BaseModel):
     """Everything that decides a simulated town; the same settings give the same town, byte for byte.
 
     The number of photos decides the extent: streets are added until driving them in both
-    directions at about ``spacing_m`` uses up the photos. The origin is the town's centre and the
-    origin of its city frame. The default origin is a corner of zoom-19 map tiles and the default
-    block is as wide as such a tile there, so a town of 2 x 2 streets has one crossing in each of
-    four zoom-19 boxes.
+    directions at about ``spacing_m`` uses up the photos. The origin of the city frame lies in the
+    middle of the town (of towns with an odd number of streets: half a block from it). The default
+    origin is a corner of zoom-14 map tiles, so every town lies in four tiles and four boxes at
+    least (two boxes below 90 photos); the default block is as wide as a zoom-19 tile there, so each
+    such box has a crossing in its middle.
     """
 
     model_config = ConfigDict(
@@ -33,9 +34,9 @@ class TownSettings(BaseModel):
     """How many driven streets lie side by side from south to north; 0 takes it from ``n_photos``."""
     photo_width_px: int = Field(640, ge=64, le=4096)
     """Longest side of a photo, pixels."""
-    origin_lon: float = Field(8.541183471679688, ge=-180, le=180)
+    origin_lon: float = Field(8.54736328125, ge=-180, le=180)
     """Longitude of the town's centre, degrees (WGS84)."""
-    origin_lat: float = Field(47.37091954806218, ge=-85, le=85)
+    origin_lat: float = Field(47.36859434521338, ge=-85, le=85)
     """Latitude of the town's centre, degrees (WGS84)."""
     origin_alt_m: float = Field(0.0, ge=-500, le=9000)
     """Height of the ground at the centre above the ellipsoid, metres."""

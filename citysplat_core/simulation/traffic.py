@@ -39,13 +39,14 @@ def _street_cars(  # noqa: PLR0913 - one street of many
 ) -> list[Solid]:
     """Place the cars of one street; ``place`` is the camera's place along and across streets."""
     rng = np.random.default_rng([capture.sequence.seed, int(along_x), number])
-    half = town.grid.half_east_m if along_x else town.grid.half_north_m
+    west, south, east, north = town.grid.bounds_m
+    low, length = (west, east - west) if along_x else (south, north - south)
     solids = []
-    for _ in range(int(rng.poisson(town.settings.moving_cars * half / 50.0))):
+    for _ in range(int(rng.poisson(town.settings.moving_cars * length / 100.0))):
         forward = bool(rng.random() < 0.5)
         sign = 1.0 if forward else -1.0
-        start, speed, seed = rng.uniform(0, 2 * half), rng.uniform(6.0, 10.0), int(rng.integers(2**31))
-        along = float((start + sign * speed * capture.elapsed_s) % (2 * half) - half)
+        start, speed, seed = rng.uniform(0, length), rng.uniform(6.0, 10.0), int(rng.integers(2**31))
+        along = float((start + sign * speed * capture.elapsed_s) % length + low)
         lane = centre + (-sign if along_x else sign) * LANE_M  # one drives on the right
         apart = abs(along - place[0])
         beside = abs(lane - place[1]) < 1.0 + _CLEAR_M
