@@ -12,6 +12,7 @@ from citysplat_core.simulation.town_server import free_port, serve_town
 
 DEMO_PHOTOS = 200
 SMALL_PHOTOS = 40
+BOX_ZOOM = 19
 
 _SECTIONS = """
 [boxes]
@@ -49,7 +50,8 @@ def build_demo(
     if not (folder / "city.toml").exists():
         count = n_photos or (SMALL_PHOTOS if is_small else DEMO_PHOTOS)
         say(f"Simulating a town of {count} photos in {folder}/town")
-        write_town(town, _settings(count, is_small=is_small))
+        settings = _settings(count, is_small=is_small)
+        write_town(town, settings)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         new_city(
@@ -62,8 +64,9 @@ def build_demo(
                 "graph_url": url,
                 "tiles_per_min": 6000,
             },
-            sections=_SECTIONS.format(zoom=18) + (_SMALL if is_small else ""),
+            sections=_SECTIONS.format(zoom=BOX_ZOOM) + (_SMALL if is_small else ""),
             truth="town/truth.parquet",
+            origin=(settings.origin_lon, settings.origin_lat, settings.origin_alt_m),
         )
     city = load_city(folder)
     port = urlsplit(city.settings.source.graph_url).port or 0
@@ -73,5 +76,7 @@ def build_demo(
 
 
 def _settings(count: int, *, is_small: bool) -> TownSettings:
-    del is_small
+    """Choose the streets: a town of 2 x 2 streets fills four boxes, one of 2 x 1 fills two."""
+    if is_small:
+        return TownSettings(n_photos=count, n_streets_east=2, n_streets_north=1)
     return TownSettings(n_photos=count)

@@ -20,7 +20,12 @@ origin_alt_m = {alt_m}
 
 [source]
 {source}
-[splat] # on a GPU: iterations = 15000, width_px = 1024, max_gaussians = 1000000, sh_degree = 3
+# On a GPU, train longer and larger:
+# [splat]
+# iterations = 15000
+# width_px = 1024
+# max_gaussians = 1000000
+# sh_degree = 3
 """
 
 

@@ -81,7 +81,7 @@ def test_a_missing_city_is_one_clear_line(tmp_path: Path, command: str) -> None:
 def test_a_malformed_city_names_every_wrong_key(tmp_path: Path) -> None:
     assert call("init", tmp_path, "--area", AREA).exit_code == 0
     with (tmp_path / "city.toml").open("a") as stream:
-        stream.write('iterations = "many"\n[boxes]\nmax_imagse = 3\n')
+        stream.write('[splat]\niterations = "many"\n[boxes]\nmax_imagse = 3\n')
     result = call("run", "--city", tmp_path)
     assert result.exit_code == 2
     assert "2 wrong values" in result.output

@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 CITYSPLAT = str(Path(sys.executable).with_name("citysplat"))
-SHORT = "iterations = 200\nwidth_px = 256\nmax_gaussians = 15000\n"
+SHORT = "[splat]\niterations = 200\nwidth_px = 256\nmax_gaussians = 15000\n"
 
 
 def test_a_street_in_lund_becomes_a_city(tmp_path: Path, real_data: Path) -> None:
