@@ -133,7 +133,7 @@ def _spread(photos: pd.DataFrame) -> tuple[float, float]:
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure that has about the shape of what it shows."""
-    ratio = float(np.clip(height / max(width, 1e-12), 0.35, 1.25))
+    ratio = float(np.clip(height / max(width, 1e-12), 0.35, 0.85))
     figure = Figure(figsize=(_WIDTH_IN, _WIDTH_IN * ratio + 0.5), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(labelsize=8, colors="#5d686d")

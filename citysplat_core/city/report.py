@@ -35,6 +35,8 @@ _FACTS = (
     ("total_seconds", "in total", "s"),
 )
 
+_NEEDS_TRUTH = {"images_true", "position_error_m"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
@@ -54,8 +56,8 @@ def write_report(
     """Write the report of a city as one self-contained HTML file.
 
     Args:
-        summary: The numbers of ``summary.json``. Keys that are absent or null are shown as "not
-            measured"; an unknown key is left out.
+        summary: The numbers of ``summary.json``. What is null is shown as "not measured", what is
+            absent or needs a simulated city's truth is left out.
         out_file: The HTML file; its directory must exist. An older report is replaced whole.
         pictures: Title and PNG, JPEG or WebP (a file or its bytes), in the order shown.
 
@@ -70,7 +72,7 @@ def write_report(
     stages = list(summary.get("stages") or [])
     text = environment.from_string(TEMPLATE).render(
         title=summary.get("city") or "City",
-        facts=[_fact(summary, *fact) for fact in _FACTS if fact[0] in summary],
+        facts=[_fact(summary, *fact) for fact in _FACTS if _is_shown(summary, fact[0])],
         pairs=dict(summary.get("pairs") or {}),
         stages=stages,
         slowest=max((float(stage.get("seconds") or 0) for stage in stages), default=0.0),
@@ -82,7 +84,12 @@ def write_report(
         stream.write(text.encode())
 
 
-def _fact(summary: Mapping[str, Any], key: str, label: str, unit: str) -> dict[str, str]:
+def _is_shown(summary: Mapping[str, Any], key: str) -> bool:
+    """Leave out what only a simulated city can have, where it has none."""
+    return key in summary and not (summary[key] is None and key in _NEEDS_TRUTH)
+
+
+def _fact(summary: Mapping[str, Any], key: str, label: str, unit: str) -> dict[str, str | bool]:
     value = summary[key]
     detail = ""
     if isinstance(value, Mapping):
@@ -91,6 +98,7 @@ def _fact(summary: Mapping[str, Any], key: str, label: str, unit: str) -> dict[s
     shown = format_number(value)
     return {
         "value": shown if value is None or not unit else f"{shown} {unit}",
+        "is_missing": value is None,
         "label": label,
         "detail": detail,
     }

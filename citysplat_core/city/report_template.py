@@ -16,10 +16,11 @@ body { margin: 0; background: #fbfaf7; color: var(--ink); }
 main { max-width: 1060px; margin: 0 auto; padding: 40px 20px 80px; }
 h1 { margin: 0 0 24px; font-size: 30px; letter-spacing: -0.015em; }
 h2 { margin: 44px 0 14px; font-size: 19px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)); gap: 1px;
-  background: var(--line); border: 1px solid var(--line); border-radius: 12px; overflow: hidden; }
-.facts div { background: #fff; padding: 12px 16px; }
+.facts { display: flex; flex-wrap: wrap; gap: 1px; background: var(--line);
+  border: 1px solid var(--line); border-radius: 12px; overflow: hidden; }
+.facts div { flex: 1 1 158px; background: #fff; padding: 12px 16px; }
 .facts b { display: block; font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.facts .none { font-size: 16px; font-weight: 400; color: var(--soft); line-height: 32px; }
 .facts span, .facts small { display: block; font-size: 13px; color: var(--soft);
   line-height: 1.35; }
 .scroll { overflow-x: auto; }
@@ -34,7 +35,7 @@ th { font-weight: 500; color: var(--soft); }
 .pictures { display: grid; grid-template-columns: 1fr 1fr; gap: 26px 20px; }
 figure { margin: 0; grid-column: 1 / -1; }
 figure.strip { grid-column: auto; }
-figure img { display: block; max-width: 100%; height: auto; border-radius: 8px;
+figure img { display: block; max-width: 100%; width: auto; height: auto; max-height: 760px; border-radius: 8px;
   border: 1px solid var(--line); background: #fff; }
 figure.strip img { width: 100%; }
 figcaption { margin-top: 6px; font-size: 14px; color: var(--soft); overflow-wrap: anywhere; }
@@ -49,7 +50,7 @@ dd { margin: 0 0 10px; color: var(--soft); overflow-wrap: anywhere; }
 <h1>{{ title }}</h1>
 <div class="facts">
 {% for fact in facts %}
-<div><b>{{ fact.value }}</b><span>{{ fact.label }}</span>
+<div><b{% if fact.is_missing %} class="none"{% endif %}>{{ fact.value }}</b><span>{{ fact.label }}</span>
 {%- if fact.detail %}<small>{{ fact.detail }}</small>{% endif %}</div>
 {% endfor %}
 </div>

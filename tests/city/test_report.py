@@ -16,6 +16,7 @@ SUMMARY = {
     "city": "Tiny <town>",
     "images_true": None,
     "images_found": 1234,
+    "registered": None,
     "position_error_m": {"median": 0.1234, "p90": 0.5},
     "pairs": {"spatial": {"proposed": 10, "matched": 8, "verified": 6, "refused": 1}},
     "psnr_db": 23.4567,
@@ -46,6 +47,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(tmp_path):
     for shown in ("1,234", "0.123 m", "p90 0.5 m", "23.5 dB", "not measured", "a splat needs 6"):
         assert shown in text
     assert "Box 013: no pair" in text
+    assert "simulated town" not in text  # it has no truth
     assert "width:100.0%" in text
 
 
