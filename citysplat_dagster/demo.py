@@ -63,6 +63,7 @@ def build_demo(
                 "tiles_url": url,
                 "graph_url": url,
                 "tiles_per_min": 6000,
+                "connections": 4,
             },
             sections=_SECTIONS.format(zoom=BOX_ZOOM) + (_SMALL if is_small else ""),
             truth="town/truth.parquet",
@@ -70,6 +71,7 @@ def build_demo(
         )
     city = load_city(folder)
     port = urlsplit(city.settings.source.graph_url).port or 0
+    say("Starting the town's server (the first photo takes a while: the renderer is compiled)")
     with serve_town(town, port=port) as url:
         say(f"Serving the town at {url} by Mapillary's protocol")
         yield city

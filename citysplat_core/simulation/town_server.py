@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from citysplat_core.errors import ConfigError
 from citysplat_core.simulation.photos import PhotoMaker
 from citysplat_core.simulation.server import ServerConfig, read_world, run_in_thread
@@ -40,8 +42,10 @@ def serve_town(town: Path, *, port: int) -> Iterator[str]:
             fix="Make one with `citysplat demo`.",
         )
     try:
-        world = read_world(world_file)
-        with run_in_thread(world, ServerConfig(), PhotoMaker(town), port=port) as running:
+        maker = PhotoMaker(town)
+        # Compiles the renderer, so that no client has to wait for it until it gives up.
+        maker.jpeg(str(pq.read_table(world_file, columns=["image_id"])["image_id"][0].as_py()))
+        with run_in_thread(read_world(world_file), ServerConfig(), maker, port=port) as running:
             yield running.url
     except OSError as error:
         if error.errno is None or "address" not in str(error):
