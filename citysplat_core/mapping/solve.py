@@ -195,7 +195,7 @@ def _count(
     counts: dict[str, int | float | str] = {
         "n_images": len(home),
         "n_fringe_images": len(rows) - len(home),
-        "n_connected": len(workspace.partners),
+        "n_connected": len(workspace.mappable),
         "n_pairs": workspace.n_pairs,
         "n_registered": len(registered),
         "n_home_registered": n_home_registered,

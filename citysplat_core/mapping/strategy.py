@@ -92,7 +92,7 @@ def attempt_all(
         MappingError: COLMAP failed.
     """
     names = list(MAPPERS) if settings.strategy == "auto" else [settings.strategy]
-    enough = settings.enough_share * len(workspace.partners)
+    enough = settings.enough_share * len(workspace.mappable)
     attempts: list[Attempt] = []
     for name in names:
         attempt = _attempt(

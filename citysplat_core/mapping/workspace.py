@@ -30,6 +30,7 @@ class Workspace:
         positions: East, north, up by colmap_id, metres, city frame; up may be NaN.
         partners: Verified partners by colmap_id, strongest first.
         fixed_cameras: Cameras with known intrinsics and too few photos to refine them.
+        mappable: Photos in groups of verified pairs that are large enough for a component.
         n_pairs: Verified pairs that are strong enough.
         lack: Why it cannot be mapped; empty if it can.
     """
@@ -40,6 +41,7 @@ class Workspace:
     positions: Mapping[int, Floats]
     partners: Mapping[int, list[int]]
     fixed_cameras: frozenset[int]
+    mappable: frozenset[int]
     n_pairs: int
     lack: str
 
@@ -87,6 +89,7 @@ def build_workspace(
         _unite(sources, set(images["colmap_id"].tolist()), home_ids, database, settings)
     pairs = read_pair_counts(database)
     partners = partners_of(pairs, min_inliers=settings.min_matches)
+    groups = _groups(partners)
     gps = images[["east_m", "north_m", "up_m"]].to_numpy(float)
     return Workspace(
         database=database,
@@ -95,8 +98,9 @@ def build_workspace(
         positions=dict(zip(images["colmap_id"].tolist(), gps, strict=True)),
         partners=partners,
         fixed_cameras=_fixed_cameras(images, box_images, settings.min_refine_images),
+        mappable=frozenset().union(*(g for g in groups if len(g) >= settings.min_model_size)),
         n_pairs=int((pairs["n_inliers"] >= settings.min_matches).sum()),
-        lack=_find_lack(images, partners, settings),
+        lack=_find_lack(images, groups, settings),
     )
 
 
@@ -112,10 +116,9 @@ def _unite(
     inside = pairs["colmap_id_a"].isin(image_ids) & pairs["colmap_id_b"].isin(image_ids)
     partners = partners_of(pairs[inside], min_inliers=settings.min_matches)
     reached = set(home_ids)
-    edge = reached
-    while edge:
-        edge = {p for i in edge for p in partners.get(i, ())} - reached
-        reached |= edge
+    for image_id in sorted(home_ids):
+        if not reached.issuperset(partners.get(image_id, ())):
+            reached |= reach(image_id, partners)
     part = database.with_suffix(".part")
     part.unlink(missing_ok=True)
     merge_databases(sources, part, keep_descriptors=False, image_ids=reached)
@@ -169,17 +172,33 @@ def _fixed_cameras(
     return frozenset(int(c) for c, n in counts.items() if c in known and n < min_images)
 
 
-def _find_lack(
-    images: pd.DataFrame, partners: Mapping[int, list[int]], settings: MappingSettings
-) -> str:
+def reach(start: int, partners: Mapping[int, list[int]]) -> set[int]:
+    """Collect the photos that a chain of verified pairs ties to a photo, and itself."""
+    reached, edge = {start}, {start}
+    while edge:
+        edge = {p for i in edge for p in partners.get(i, ())} - reached
+        reached |= edge
+    return reached
+
+
+def _groups(partners: Mapping[int, list[int]]) -> list[set[int]]:
+    left, found = set(partners), []
+    while left:
+        found.append(reach(min(left), partners))
+        left -= found[-1]
+    return found
+
+
+def _find_lack(images: pd.DataFrame, groups: list[set[int]], settings: MappingSettings) -> str:
     n_home = int(images["is_home"].sum())
     if n_home < _MIN_HOME_IMAGES:
         return f"{n_home} photos: a sparse model needs at least {_MIN_HOME_IMAGES}"
-    if not partners:
+    if not groups:
         return f"none of its {n_home} photos has a verified pair"
-    if len(partners) < settings.min_model_size:
+    largest = max(len(group) for group in groups)
+    if largest < settings.min_model_size:
         return (
-            f"only {len(partners)} photos have a verified pair: "
+            f"verified pairs tie at most {largest} photos together: "
             f"a sparse model needs at least {settings.min_model_size}"
         )
     return ""

@@ -62,3 +62,30 @@ def test_unknown_lenses_are_always_refined(make_street, make_artifacts, fresh):
         settings=MappingSettings(min_refine_images=99),
     )
     assert workspace.fixed_cameras == frozenset()
+
+
+def test_groups_too_small_for_a_component_are_not_mappable(make_street, make_artifacts, fresh):
+    street = make_street(n_photos=12)
+    artifacts = make_artifacts(street)
+    database = artifacts.box_matches["030"] / "matches.db"
+    database.unlink()
+    near = [(i, i + 1) for i in (*range(7), 8, 9)]  # photos 0 to 7 and 8 to 10
+    street.write_database(database, list(range(12)), near)
+    workspace = build_workspace(
+        "030", **artifacts.inputs("030"), work=fresh("w"), settings=MappingSettings()
+    )
+    assert workspace.mappable == set(street.ids[:8])
+    assert len(workspace.partners) == 11
+    assert workspace.lack == ""
+
+
+def test_a_box_with_only_small_groups_says_how_small(make_street, make_artifacts, fresh):
+    street = make_street(n_photos=12)
+    artifacts = make_artifacts(street)
+    database = artifacts.box_matches["030"] / "matches.db"
+    database.unlink()
+    street.write_database(database, list(range(12)), [(0, 1), (1, 2), (4, 5), (8, 9)])
+    workspace = build_workspace(
+        "030", **artifacts.inputs("030"), work=fresh("w"), settings=MappingSettings()
+    )
+    assert workspace.lack.startswith("verified pairs tie at most 3 photos together")
