@@ -120,14 +120,16 @@ def read_spz(path: Path) -> Gaussians:
 
 def _from_gsply(data: gsply.GSData) -> Gaussians:
     n = len(data.means)
-    rest = np.zeros((n, 0, 3)) if data.shN is None else np.asarray(data.shN)
+    # Without Gaussians or without higher colour coefficients the shape says nothing of degrees.
+    has_rest = data.shN is not None and data.shN.size > 0
+    rest = np.asarray(data.shN).reshape(n, -1, 3) if has_rest else np.zeros((n, 0, 3))
     return Gaussians(
         means=np.asarray(data.means, np.float32),
         scales=np.asarray(data.scales, np.float32),
         quats=np.asarray(data.quats, np.float32),
         opacities=np.asarray(data.opacities, np.float32).reshape(n),
         sh0=np.asarray(data.sh0, np.float32),
-        sh_rest=rest.reshape(n, -1, 3).astype(np.float32),
+        sh_rest=rest.astype(np.float32),
     )
 
 

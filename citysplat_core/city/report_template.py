@@ -35,8 +35,8 @@ th { font-weight: 500; color: var(--soft); }
 .pictures { display: grid; grid-template-columns: 1fr 1fr; gap: 26px 20px; }
 figure { margin: 0; grid-column: 1 / -1; }
 figure.strip { grid-column: auto; }
-figure img { display: block; max-width: 100%; width: auto; height: auto; max-height: 760px; border-radius: 8px;
-  border: 1px solid var(--line); background: #fff; }
+figure img { display: block; max-width: 100%; width: auto; height: auto; max-height: 760px;
+  border-radius: 8px; border: 1px solid var(--line); background: #fff; }
 figure.strip img { width: 100%; }
 figcaption { margin-top: 6px; font-size: 14px; color: var(--soft); overflow-wrap: anywhere; }
 dt { font-weight: 600; overflow-wrap: anywhere; }
@@ -50,7 +50,8 @@ dd { margin: 0 0 10px; color: var(--soft); overflow-wrap: anywhere; }
 <h1>{{ title }}</h1>
 <div class="facts">
 {% for fact in facts %}
-<div><b{% if fact.is_missing %} class="none"{% endif %}>{{ fact.value }}</b><span>{{ fact.label }}</span>
+<div><b{% if fact.is_missing %} class="none"{% endif %}>{{ fact.value }}</b>
+<span>{{ fact.label }}</span>
 {%- if fact.detail %}<small>{{ fact.detail }}</small>{% endif %}</div>
 {% endfor %}
 </div>

@@ -221,7 +221,7 @@ def test_a_visitor_clicks_a_box_and_sees_its_wall_where_it_stands(tiny_city, cit
 
 
 def test_a_deep_link_opens_the_box_and_photos_can_be_visited(tiny_city, city, address, visit):
-    guest = visit()
+    guest = visit(480, 360)  # software rendering: few pixels are fast
     guest.page.goto(f"{address}#box={tiny_city.east}")
     state = guest.wait(lambda s: s["splatsLoaded"] == 2)
     assert state["box"] == tiny_city.east
@@ -239,7 +239,7 @@ def test_a_deep_link_opens_the_box_and_photos_can_be_visited(tiny_city, city, ad
 
 
 def test_walking_over_the_border_enters_the_next_box(tiny_city, address, visit):
-    guest = visit()
+    guest = visit(480, 360)  # software rendering: few pixels are fast
     guest.page.goto(f"{address}#box={tiny_city.west}")
     guest.wait(lambda s: s["splatsLoaded"] == 3)
     before = guest.state()["view"]["position_enu_m"]
