@@ -245,6 +245,7 @@ def _along(  # noqa: PLR0913, PLR0917 - the parts of one sequence
     roll = np.radians(rng.normal(0, 1.0) + rng.normal(0, shake * 0.5, len(ids)))
     way = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
     elapsed = way / (1.3 if on_foot else 8.0) + 0.4 * np.arange(len(ids))
+    axes = _camera_axes(look, pitch, roll)
     start = _start_ms(rng, is_dusk=sequence.is_dusk)
     blurred = rng.random(len(ids)) < town.settings.blurred_share
     return [
@@ -252,7 +253,7 @@ def _along(  # noqa: PLR0913, PLR0917 - the parts of one sequence
             image_id=ids[k],
             sequence=sequence,
             index=k,
-            rotation=_camera_axes(look[k], pitch[k], roll[k]),
+            rotation=axes[k],
             centre=centres[k],
             travel_heading_deg=float((90 - np.degrees(yaw[k])) % 360),
             captured_at_ms=start + round(1000 * elapsed[k]),
@@ -280,12 +281,13 @@ def _start_ms(rng: np.random.Generator, *, is_dusk: bool) -> int:
     return int((day * 24 + hour) * 3_600_000)
 
 
-def _camera_axes(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """Give ``cam_from_world`` for a look: yaw counter-clockwise from east, pitch up, roll clockwise."""
-    forward = np.array(
-        [math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)]
-    )
-    level = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
+def _camera_axes(
+    yaw: NDArray[np.float64], pitch: NDArray[np.float64], roll: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give ``cam_from_world`` for N looks: yaw counter-clockwise from east, pitch up, roll clockwise."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    forward = np.stack([cos * np.cos(pitch), sin * np.cos(pitch), np.sin(pitch)], axis=1)
+    level = np.stack([sin, -cos, np.zeros(len(yaw))], axis=1)
     down = np.cross(forward, level)
-    right = math.cos(roll) * level + math.sin(roll) * down
-    return np.stack([right, np.cross(forward, right), forward])
+    right = np.cos(roll)[:, None] * level + np.sin(roll)[:, None] * down
+    return np.stack([right, np.cross(forward, right), forward], axis=1)

@@ -171,7 +171,7 @@ def leaves(rng: np.random.Generator, *, size: int) -> Picture:
     picture = solid(size, size, (36, 54, 26), 0)
     for _ in range(int(size * size / 26)):
         x, y = (int(v) for v in rng.integers(size, size=2))
-        tone = rng.uniform(0.55, 1.35)
+        tone = rng.uniform(0.4, 1.6)
         colour = (62 * tone, 96 * tone, 38 * tone, 255.0)
         axes = (int(rng.integers(2, 7)), int(rng.integers(1, 4)))
         angle = float(rng.uniform(0, 180))

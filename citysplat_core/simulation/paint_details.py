@@ -12,9 +12,16 @@ Colour = tuple[float, float, float]
 def vivid(rng: np.random.Generator) -> Colour:
     """Draw a saturated colour."""
     hue = rng.uniform(0, 179)
-    hsv = np.uint8([[[hue, rng.integers(120, 230), rng.integers(90, 240)]]])  # type: ignore[call-overload]
+    hsv = np.uint8([[[hue, rng.integers(70, 200), rng.integers(80, 235)]]])  # type: ignore[call-overload]
     red, green, blue = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].tolist()
     return float(red), float(green), float(blue)
+
+
+def muted(rng: np.random.Generator) -> Colour:
+    """Draw a colour as of cloth: half of it is grey."""
+    red, green, blue = vivid(rng)
+    grey = 0.5 * (red + green + blue) / 3
+    return 0.5 * red + grey, 0.5 * green + grey, 0.5 * blue + grey
 
 
 def _fill(picture: Picture, box: tuple[float, float, float, float], rgb: Colour) -> None:
@@ -48,11 +55,12 @@ def window(rng: np.random.Generator, *, size: int) -> Picture:
     """Paint a window: frame, panes, and what one sees behind them."""
     frame_tone = float(rng.choice([235, 225, 70, 120, 45]))
     picture = solid(size, size, (frame_tone, frame_tone, frame_tone * 0.97))
-    glass = (float(rng.uniform(25, 75)), float(rng.uniform(35, 80)), float(rng.uniform(45, 95)))
+    tone = float(rng.uniform(28, 70))
+    glass = (tone * 0.85, tone, tone * float(rng.uniform(1.0, 1.2)))
     _fill(picture, (0.07, 0.06, 0.93, 0.94), glass)
     kind = int(rng.integers(6))
     if kind < 2:  # curtains
-        cloth = vivid(rng) if kind == 0 else (215.0, 210.0, 198.0)
+        cloth = muted(rng) if kind == 0 else (215.0, 210.0, 198.0)
         open_to = float(rng.uniform(0.2, 0.42))
         for left, right in ((0.07, open_to), (1 - open_to, 0.93)):
             _fill(picture, (left, 0.06, right, 0.94), cloth)
@@ -70,7 +78,7 @@ def window(rng: np.random.Generator, *, size: int) -> Picture:
             _fill(picture, (x, y, x + 0.2, y + 0.2), (glass[0] * 1.5, glass[1] * 1.4, glass[2] * 1.3))
     if rng.random() < 0.35:  # a plant or a lamp on the sill
         x = float(rng.uniform(0.2, 0.7))
-        _fill(picture, (x, 0.75, x + 0.12, 0.94), vivid(rng))
+        _fill(picture, (x, 0.75, x + 0.12, 0.94), muted(rng))
     frame = (frame_tone, frame_tone, frame_tone * 0.97)
     for bar in [(0.47, 0, 0.53, 1)] if rng.random() < 0.6 else [(0.31, 0, 0.35, 1), (0.65, 0, 0.69, 1)]:
         _fill(picture, bar, frame)

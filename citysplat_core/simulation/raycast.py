@@ -183,6 +183,8 @@ def first_hit(
     ay, by = (south - oy) * iy, (south + n_y * CELL_M - oy) * iy
     start = max(min(ax, bx), min(ay, by), 0.0)
     leave = min(max(ax, bx), max(ay, by))
+    if ray.dz > 0:  # above the highest roof there is nothing to meet
+        limit = min(limit, max((solids.lattice[4] + 0.01 - oz) * iz, 0.0))
     cx = min(max(int((ox + start * ray.dx - left) / CELL_M), 0), n_x - 1)
     cy = min(max(int((oy + start * ray.dy - south) / CELL_M), 0), n_y - 1)
     step_x, step_y = (1 if ix > 0 else -1), (1 if iy > 0 else -1)

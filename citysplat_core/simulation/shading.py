@@ -201,6 +201,7 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
         e = 0.01
         place = (place[0] + e * normal[0], place[1] + e * normal[1], place[2] + e * normal[2])
         sun = _in_sun(solids, n_static, bank, place, light, pixel)
+        ident += (1 << 50) if sun > 0 else 0  # the edges of shadows are smoothed too
     r, g, b = _lit(rgb, normal, sun, light)
     if own > 0:
         r, g, b = r + 0.55 * rgb[0] + 0.3, g + 0.45 * rgb[1] + 0.2, b + 0.25 * rgb[2] + 0.05
@@ -259,6 +260,19 @@ def render_rows(  # noqa: PLR0913, PLR0917 - a kernel has no objects to hide its
 
 
 @kernel
+def _is_edge(
+    colour: NDArray[np.float32], ident: NDArray[np.int64], row: int, column: int, row2: int, column2: int
+) -> bool:
+    """Say whether two pixels see different parts in visibly different colours."""
+    if ident[row, column] == ident[row2, column2]:
+        return False
+    apart = 0.0
+    for k in range(3):
+        apart = max(apart, abs(colour[row, column, k] - colour[row2, column2, k]))
+    return apart > 0.03
+
+
+@kernel
 def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
     first: int,
     last: int,
@@ -301,10 +315,12 @@ def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
             here = ident[row, column]
             for k in range(3):
                 smooth[row, column, k] = colour[row, column, k]
-            if (
-                ident[row, left] == here and ident[row, right] == here
-                and ident[up, column] == here and ident[down, column] == here
-            ):  # fmt: skip
+            if not (
+                _is_edge(colour, ident, row, column, row, left)
+                or _is_edge(colour, ident, row, column, row, right)
+                or _is_edge(colour, ident, row, column, up, column)
+                or _is_edge(colour, ident, row, column, down, column)
+            ):
                 continue
             x, y = rays[row, column, 0], rays[row, column, 1]
             # The change of the ray from one pixel to the next, for places inside the pixel.

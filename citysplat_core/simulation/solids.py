@@ -76,7 +76,8 @@ class SolidArrays(NamedTuple):
             float64, shape (N, HOUSE_FIELDS).
         cells: Where each cell's boxes begin in ``items``, int32, shape (n_x * n_y + 1,).
         items: Indices of boxes, int32.
-        lattice: x0, y0 of the cells (metres), n_x, n_y, float64, shape (4,).
+        lattice: x0, y0 of the cells (metres), n_x, n_y, height of the highest box (metres),
+            float64, shape (5,).
     """
 
     boxes: NDArray[np.float64]
@@ -131,5 +132,5 @@ def solid_arrays(solids: list[Solid], *, bounds_m: tuple[float, float, float, fl
         styles=np.array([_style(s.house) for s in solids], np.float64).reshape(-1, HOUSE_FIELDS),
         cells=starts.astype(np.int32),
         items=owner[order].astype(np.int32),
-        lattice=np.array([west, south, n_x, n_y], np.float64),
+        lattice=np.array([west, south, n_x, n_y, boxes[:, 5].max(initial=0.0)], np.float64),
     )
