@@ -57,6 +57,9 @@ class SourceSettings(_Settings):
     """Metadata requests a minute."""
     connections: int = _machine(32, ge=1, le=64)
     """Connections at once for metadata and photos."""
+    read_timeout_s: float = _machine(20.0, ge=1)
+    """A host that is silent for this long is asked again, seconds; a town that is rendered while it
+    is photographed, on a busy machine, needs more."""
     max_age_hours: float = _machine(72.0, ge=0)
     """Tiles and metadata that were asked for within this time are taken from the cache, hours."""
 

@@ -13,7 +13,6 @@ from yarl import URL
 from citysplat_core.imagery.token import Token
 
 T = TypeVar("T")
-_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_read=20.0, sock_connect=20.0)
 
 
 class TransportFault(Exception):  # noqa: N818  # caught and retried, never shown as it is
@@ -48,11 +47,15 @@ class Http:
     Args:
         token: The access token.
         connections: Most connections at once.
+        read_timeout_s: Longest silence of a host, seconds; a whole answer may take three times it.
     """
 
-    def __init__(self, token: Token, connections: int) -> None:
+    def __init__(self, token: Token, connections: int, read_timeout_s: float = 20.0) -> None:
         """Remember the options; connections open on first use."""
         self._token = token
+        self._timeout = aiohttp.ClientTimeout(
+            total=3.0 * read_timeout_s, sock_read=read_timeout_s, sock_connect=read_timeout_s
+        )
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
@@ -60,7 +63,7 @@ class Http:
         """Open the pool."""
         connector = aiohttp.TCPConnector(limit=self._connections)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=_TIMEOUT, trust_env=False, auto_decompress=True
+            connector=connector, timeout=self._timeout, trust_env=False, auto_decompress=True
         )
         return self
 

@@ -86,7 +86,7 @@ class MapillarySource:
             tables[result.address] = _inside(result.images(), area)
             progress(len(results), len(addresses), "tiles")
 
-        async with Http(self._token, self._settings.connections) as http:
+        async with self._http() as http:
             await self._tile_fetcher(http, not_before).fetch_all(addresses, done)
             found = _unique([tables[address] for address in sorted(tables)])
             n_rounded = sum(_count_rounded(result) for result in results.values())
@@ -111,7 +111,7 @@ class MapillarySource:
     async def _describe(
         self, ids: list[str], store: EntityStore, not_before: float, progress: Progress
     ) -> dict[str, str]:
-        async with Http(self._token, self._settings.connections) as http:
+        async with self._http() as http:
             describer = Describer(
                 graph=self._graph(http),
                 store=store,
@@ -163,7 +163,7 @@ class MapillarySource:
         done: Callable[[PhotoResult], None],
     ) -> None:
         with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
-            async with Http(self._token, self._settings.connections) as http:
+            async with self._http() as http:
                 fetcher = PhotoFetcher(
                     http=http,
                     graph=self._graph(http),
@@ -175,6 +175,9 @@ class MapillarySource:
                     clock=self._clock,
                 )
                 await fetcher.fetch_all(ids, done)
+
+    def _http(self) -> Http:
+        return Http(self._token, self._settings.connections, self._settings.read_timeout_s)
 
     def _graph(self, http: Http) -> GraphClient:
         return GraphClient(

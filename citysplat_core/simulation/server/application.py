@@ -14,6 +14,7 @@ def build_application(state: ServerState) -> web.Application:
     """Return the application that serves a state."""
     app = web.Application(middlewares=[_count_in_flight])
     app[STATE] = state
+    app.on_cleanup.append(_close_darkroom)
     tile = "/maps/vtp/{set}/2/{z}/{x}/{y}"
     app.add_routes(
         [
@@ -26,6 +27,10 @@ def build_application(state: ServerState) -> web.Application:
         ]
     )
     return app
+
+
+async def _close_darkroom(app: web.Application) -> None:
+    app[STATE].darkroom.close()
 
 
 @web.middleware

@@ -7,7 +7,6 @@ import re
 
 from aiohttp import web
 
-from citysplat_core.simulation.server.pictures import thumbnail
 from citysplat_core.simulation.server.state import STATE, ServerState
 
 _STP = {"256": "s256x192", "1024": "s1024x768", "2048": "s2048x1536"}
@@ -61,7 +60,7 @@ async def _photo(
             request.transport.abort()
         return web.Response(status=500)
     try:
-        body = await asyncio.to_thread(_bytes_of, state, image_id, kind)
+        body = await state.darkroom.photo(image_id, kind)
     except FileNotFoundError:
         return web.Response(status=404, text="Not Found")
     if state.fault("cdn_slow", request):
@@ -71,10 +70,6 @@ async def _photo(
     body = _damaged(state, request, body)
     state.counters["cdn_bytes"] += len(body)
     return _answer(request, body)
-
-
-def _bytes_of(state: ServerState, image_id: str, kind: str) -> bytes:
-    return thumbnail(state.images.jpeg(image_id), kind)
 
 
 def _damaged(state: ServerState, request: web.Request, body: bytes) -> bytes:

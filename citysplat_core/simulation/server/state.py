@@ -11,6 +11,7 @@ from aiohttp import web
 
 from citysplat_core.simulation.server.clock import AddressBlocks, FixedWindows, ServerClock
 from citysplat_core.simulation.server.config import ServerConfig
+from citysplat_core.simulation.server.darkroom import Darkroom
 from citysplat_core.simulation.server.pictures import ImageMaker
 from citysplat_core.simulation.server.world import World
 
@@ -52,10 +53,12 @@ class ServerState:
     tile_cache: dict[tuple[str, int, int, int, int], bytes] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
     chance: Random = field(init=False)
+    darkroom: Darkroom = field(init=False)
 
     def __post_init__(self) -> None:
-        """Seed the faults."""
+        """Seed the faults and open the darkroom."""
         self.chance = Random(self.config.seed)  # noqa: S311  # faults, not secrets
+        self.darkroom = Darkroom(self.images)
 
     def fault(self, kind: str, request: web.Request) -> bool:
         """Say whether this request gets a fault, by script first, then by chance."""
