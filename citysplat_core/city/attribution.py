@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _MAPILLARY = "Photos from Mapillary and its contributors, CC BY-SA 4.0"
-_OTHER = "Photos: see the credits"
+_OTHER = "Photos supplied by the user"
 _COUNT = re.compile(r"\b(\d+) photos\b")
 _PLACE = "{n} photos"
 

@@ -24,7 +24,7 @@ class _Handler(SimpleHTTPRequestHandler):
         ".geojson": "application/geo+json",
         ".js": "text/javascript",
         ".json": "application/json",
-        ".md": "text/markdown; charset=utf-8",
+        ".md": "text/plain; charset=utf-8",  # shown, not saved
         ".mjs": "text/javascript",
         ".spz": "application/octet-stream",
         ".wasm": "application/wasm",
