@@ -127,12 +127,12 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 60) -> A
     """Find the similarities that make shared photos agree without leaving GPS.
 
     Args:
-        graph: Components and what ties them; a component without seams stays with GPS.
+        graph: Components and what ties them.
         sigmas: Expected errors.
         max_rounds: Most evaluations of the solver.
 
     Returns:
-        The alignment; the start (no motion) if there is nothing to solve.
+        The alignment; a component that shares nothing stays where its georegistration put it.
     """
     x = np.zeros(7 * graph.n_nodes)
     if not len(graph.seams):
@@ -149,7 +149,8 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 60) -> A
             method="trf",
             max_nfev=max_rounds,
         ).x
-    return _unpack(x, graph)
+    tied = np.isin(np.arange(graph.n_nodes), graph.cameras.node[graph.seams])
+    return _unpack((x.reshape(-1, 7) * tied[:, None]).ravel(), graph)
 
 
 def _objective(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:

@@ -89,3 +89,25 @@ def test_the_translation_is_that_of_the_pivoted_form():
     node = graph.cameras.node
     plain = found.scale[node, None] * found.rotation[node].apply(graph.cameras.center)
     assert plain + found.translation()[node] == pytest.approx(found.centers(graph.cameras))
+
+
+def test_a_component_without_shared_photos_stays_beside_others_that_move():
+    graph = two_strips(np.random.default_rng(5))
+    cameras = Cameras(
+        node=np.append(graph.cameras.node, [2, 2, 2]),
+        center=np.vstack([graph.cameras.center, [[0, 50, 2], [5, 50, 2], [9, 52, 2]]]),
+        rotation=Rotation.concatenate([graph.cameras.rotation, Rotation.identity(3)]),
+    )
+    rows = len(graph.gps) + np.arange(3)
+    lone = replace(
+        graph,
+        n_nodes=3,
+        pivots=np.vstack([graph.pivots, cameras.center[rows].mean(axis=0)]),
+        cameras=cameras,
+        gps_rows=np.append(graph.gps_rows, rows),
+        gps=np.vstack([graph.gps, cameras.center[rows] + 5]),
+        gps_weight=np.append(graph.gps_weight, np.ones(3)),
+    )
+    found = solve_pose_graph(lone, Sigmas())
+    assert found.centers(cameras)[rows] == pytest.approx(cameras.center[rows])
+    assert gaps_m(lone, found).max() < 0.05
