@@ -152,14 +152,20 @@ def open_city(path: Path) -> City:
 
 
 def print_summary(values: dict[str, object]) -> None:
-    """Print a summary as a table; nested values as compact JSON."""
+    """Print a summary as a table, its stages as another, and what was skipped or failed."""
     table = Table("what", "value", show_header=False)
     for key, value in values.items():
-        if key == "stages":
+        if key in ("stages", "skipped", "failed", "pairs"):
             continue
         text = json.dumps(value) if isinstance(value, dict | list) else str(value)
         table.add_row(key, text)
+    for source, counts in _entries(values["pairs"]):
+        text = ", ".join(f"{name} {number}" for name, number in _entries(counts))
+        table.add_row(f"pairs: {source}", text)
     console.print(table)
+    for key in ("skipped", "failed"):
+        for name, reason in _entries(values[key]):
+            console.print(f"{key}: {name}: {reason}", soft_wrap=True, highlight=False)
     stages = Table("stage", "runs", "seconds", "peak MB", title="stages", header_style="bold")
     rows = values["stages"]
     if isinstance(rows, list):
@@ -167,3 +173,7 @@ def print_summary(values: dict[str, object]) -> None:
             cells = (row["name"], row["runs"], row["seconds"], row["peak_rss_mb"])
             stages.add_row(*(str(cell) for cell in cells))
     console.print(stages)
+
+
+def _entries(value: object) -> list[tuple[str, object]]:
+    return list(value.items()) if isinstance(value, dict) else []

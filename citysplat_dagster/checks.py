@@ -48,12 +48,12 @@ def catalog_checks(made: Artifact) -> Checks:
 
 def photo_checks(made: Artifact) -> Checks:
     """Ask that at least half of the box's photos can be used."""
-    numbers = _numbers(made, "photos", "ok")
+    numbers = _numbers(made, "images", "ok")
     return [
         _check(
             made,
             "photos_usable",
-            passed=numbers["photos"] > 0 and numbers["ok"] >= MIN_PHOTO_SHARE * numbers["photos"],
+            passed=numbers["images"] > 0 and numbers["ok"] >= MIN_PHOTO_SHARE * numbers["images"],
             numbers=numbers,
             expected=f"a share of {MIN_PHOTO_SHARE} of the photos",
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from citysplat_core.city.new_city import new_city
+from citysplat_core.geography import CityFrame, tile_bounds, tile_of
 from citysplat_core.settings import City, load_city
 from citysplat_core.simulation import TownSettings, write_town
 from citysplat_core.simulation.town_server import free_port, serve_town
@@ -13,6 +14,7 @@ from citysplat_core.simulation.town_server import free_port, serve_town
 DEMO_PHOTOS = 200
 SMALL_PHOTOS = 40
 BOX_ZOOM = 19
+SMALL_ZOOM = 18
 
 _SECTIONS = """
 [boxes]
@@ -65,7 +67,8 @@ def build_demo(
                 "tiles_per_min": 6000,
                 "connections": 4,
             },
-            sections=_SECTIONS.format(zoom=BOX_ZOOM) + (_SMALL if is_small else ""),
+            sections=_SECTIONS.format(zoom=SMALL_ZOOM if is_small else BOX_ZOOM)
+            + (_SMALL if is_small else ""),
             truth="town/truth.parquet",
             origin=(settings.origin_lon, settings.origin_lat, settings.origin_alt_m),
         )
@@ -78,7 +81,17 @@ def build_demo(
 
 
 def _settings(count: int, *, is_small: bool) -> TownSettings:
-    """Choose the streets: a town of 2 x 2 streets fills four boxes, one of 2 x 1 fills two."""
-    if is_small:
-        return TownSettings(n_photos=count, n_streets_east=2, n_streets_north=1)
-    return TownSettings(n_photos=count)
+    """Choose the streets: the default town fills four boxes; the small one is a single crossing.
+
+    The crossing lies half a block east and north of the town's origin; it is put on the border of
+    two boxes, in the middle of their common side.
+    """
+    settings = TownSettings(n_photos=count)
+    if not is_small:
+        return settings
+    x, y = tile_of(settings.origin_lon, settings.origin_lat, SMALL_ZOOM)
+    west, south, _, north = tile_bounds(SMALL_ZOOM, int(x), int(y))
+    half = settings.block_m / 2
+    lon, lat, _ = CityFrame(west, (south + north) / 2).lon_lat_alt([-half, -half, 0.0])
+    streets = {"n_streets_east": 1, "n_streets_north": 1}
+    return TownSettings(n_photos=count, origin_lon=float(lon), origin_lat=float(lat), **streets)

@@ -64,7 +64,7 @@ class TinySteps:
         return self._step("image_catalog", "", out, listed=len(self.catalog))
 
     def fetch_box_images(self, box: str, *, out: Path, **_: Any) -> StepReport:
-        return self._step("box_images", box, out, photos=10, ok=9)
+        return self._step("box_images", box, out, images=10, ok=9)
 
     def extract_box_features(self, box: str, *, out: Path, **_: Any) -> StepReport:
         return self._step("box_features", box, out, n_images=9)
