@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _MAPILLARY = "Photos from Mapillary and its contributors, CC BY-SA 4.0"
-_OTHER = "Photos supplied by the user"
+_FOLDER = "Photos supplied by the user"
+_UNKNOWN = "Photos: see the credits"
 _COUNT = re.compile(r"\b(\d+) photos\b")
 _PLACE = "{n} photos"
 
@@ -72,4 +73,6 @@ def _sum(text: str) -> int:
 
 def credit_line(merged: str) -> str:
     """Give the one line that the page always shows, from the merged attribution."""
-    return _MAPILLARY if "mapillary" in merged.lower() else _OTHER
+    sources = (("mapillary", _MAPILLARY), (_FOLDER.lower(), _FOLDER))
+    lines = [line for word, line in sources if word in merged.lower()]
+    return "; ".join(lines) if lines else _UNKNOWN

@@ -152,24 +152,19 @@ def camera_list(
     return rows
 
 
-def start_pose(
-    cameras: pd.DataFrame, center_en_m: tuple[float, float]
-) -> dict[str, list[float]] | None:
-    """Choose where a visitor of a box begins: a real photo's place, looking into the box.
+def start_pose(cameras: pd.DataFrame) -> dict[str, list[float]]:
+    """Choose where a visitor of a box begins: a real photo's place, looking at the box's middle.
 
     Args:
-        cameras: Rows of ``registered_cameras`` of the box.
-        center_en_m: The middle of what there is to see, east and north, metres.
+        cameras: Rows of ``registered_cameras`` of the box, at least one.
 
     Returns:
         position_enu_m and look_at_enu_m (10 m ahead) of the photo whose view ahead comes closest
-        to the middle; None without photos.
+        to the middle of all cameras; the box itself may be mostly empty.
     """
-    if cameras.empty:
-        return None
     position = cameras[["east_m", "north_m", "up_m"]].to_numpy(float)
     ahead = position + 10.0 * rotations(cameras)[:, 2, :]
-    off = np.hypot(*(ahead[:, :2] - center_en_m).T)
+    off = np.hypot(*(ahead[:, :2] - np.median(position[:, :2], axis=0)).T)
     best = int(np.argmin(off))
     return {
         "position_enu_m": [round(float(v), 3) for v in position[best]],

@@ -25,7 +25,7 @@ from citysplat_core.city.ownership import square_corners
 from citysplat_core.city.parts import SplatParts, publish_parts
 from citysplat_core.city.viewer import copy_viewer
 from citysplat_core.errors import ViewerError
-from citysplat_core.geography import Box, BoxPlan, CityFrame, load_plan
+from citysplat_core.geography import BoxPlan, CityFrame, load_plan
 from citysplat_core.settings import TilesSettings
 from citysplat_core.storage import Progress, StepReport, no_progress, read_json, write_json
 
@@ -68,7 +68,9 @@ def build_city(  # noqa: PLR0913 - a step names all that it reads
     layout = load_plan(plan / "plan.json")
     inputs = _inputs_of(layout, boxes)
     cameras = registered_cameras(inputs, alignment, frame)
+    by_box = {str(key): rows for key, rows in cameras.groupby("box")}
     done = [key for key, item in inputs.items() if item.state == "done"]
+    around = _around(layout, done, settings.environment_beyond_m)
     (out / "splats").mkdir()
     (out / "cameras").mkdir()
     (work / "parts").mkdir(parents=True, exist_ok=True)
@@ -76,9 +78,9 @@ def build_city(  # noqa: PLR0913 - a step names all that it reads
     def publish(key: str) -> SplatParts:
         return publish_parts(
             inputs[key],
-            others=[other for other in done if other != key],
+            others=around[key],
             frame=frame,
-            ground_up_m=_typical_height(cameras, key),
+            ground_up_m=float(by_box[key]["up_m"].median()) if key in by_box else 0.0,
             settings=settings,
             folder=work / "parts",
         )
@@ -90,8 +92,8 @@ def build_city(  # noqa: PLR0913 - a step names all that it reads
             for file in part.files:
                 _link(file, out / "splats" / file.name)
             progress(len(parts), len(done), f"box {key}: {part.n_owned:,} Gaussians")
-    described = _describe_boxes(layout, inputs, parts, cameras, frame)
-    _write_cameras(layout, inputs, cameras, out)
+    described = _describe_boxes(layout, inputs, parts, by_box, frame)
+    _write_cameras(inputs, by_box, out)
     _write_layers(plan, layout, described, alignment, cameras, out)
     _write_city(layout, described, frame, settings, inputs, out)
     copy_viewer(out)
@@ -120,9 +122,18 @@ def _inputs_of(layout: BoxPlan, boxes: Mapping[str, BoxInputs]) -> dict[str, Box
     return {key: boxes.get(key, BoxInputs(key=key, state="missing")) for key in planned}
 
 
-def _typical_height(cameras: pd.DataFrame, key: str) -> float:
-    up = cameras.loc[cameras["box"] == key, "up_m"].to_numpy(float)
-    return float(np.median(up)) if up.size else 0.0
+def _around(layout: BoxPlan, done: list[str], reach_m: float) -> dict[str, list[str]]:
+    """Find for each box with a splat the others that its near Gaussians may fall in."""
+    boxes = [box for box in layout.boxes if box.key in set(done)]
+    center = np.array([[box.center_east_m, box.center_north_m] for box in boxes])
+    # Web-mercator squares are as wide as high; a degree of latitude is below 111.7 km everywhere.
+    radius_m = np.array([(box.north - box.south) * 111_700 * 0.75 for box in boxes])
+    found = {}
+    for i, box in enumerate(boxes):
+        gap = np.hypot(*(center - center[i]).T) - radius_m - radius_m[i]
+        near = np.flatnonzero(gap <= reach_m)
+        found[box.key] = [boxes[j].key for j in near if j != i]
+    return found
 
 
 def _link(source: Path, target: Path) -> None:
@@ -137,13 +148,12 @@ def _describe_boxes(
     layout: BoxPlan,
     inputs: Mapping[str, BoxInputs],
     parts: Mapping[str, SplatParts],
-    cameras: pd.DataFrame,
+    cameras: Mapping[str, pd.DataFrame],
     frame: CityFrame,
 ) -> dict[str, dict[str, Any]]:
-    registered = cameras["box"].value_counts()
     described = {}
     for box in layout.boxes:
-        own = cameras[cameras["box"] == box.key]
+        own = cameras.get(box.key)
         described[box.key] = {
             "key": box.key,
             "west": box.west,
@@ -154,21 +164,14 @@ def _describe_boxes(
             "state": inputs[box.key].state,
             "reason": inputs[box.key].reason,
             "n_images": box.n_images,
-            "n_registered": int(registered.get(box.key, 0)),
+            "n_registered": 0 if own is None else len(own),
             "psnr_db": _psnr_db(inputs[box.key]),
             "splat": parts[box.key].describe() if box.key in parts else None,
             "neighbours": layout.neighbours_of(box.key),
-            "cameras": f"cameras/{box.key}.json" if len(own) else None,
-            "start": start_pose(own, _middle(box, own)),
+            "cameras": None if own is None else f"cameras/{box.key}.json",
+            "start": None if own is None else start_pose(own),
         }
     return described
-
-
-def _middle(box: Box, cameras: pd.DataFrame) -> tuple[float, float]:
-    """Give the middle of the box's cameras: the box itself may be mostly empty."""
-    if cameras.empty:
-        return box.center_east_m, box.center_north_m
-    return float(cameras["east_m"].median()), float(cameras["north_m"].median())
 
 
 def _psnr_db(item: BoxInputs) -> float | None:
@@ -178,13 +181,10 @@ def _psnr_db(item: BoxInputs) -> float | None:
 
 
 def _write_cameras(
-    layout: BoxPlan, inputs: Mapping[str, BoxInputs], cameras: pd.DataFrame, out: Path
+    inputs: Mapping[str, BoxInputs], cameras: Mapping[str, pd.DataFrame], out: Path
 ) -> None:
-    for box in layout.boxes:
-        own = cameras[cameras["box"] == box.key].reset_index(drop=True)
-        if own.empty:
-            continue
-        item = inputs[box.key]
+    for key, own in cameras.items():
+        item = inputs[key]
         scene = item.splat / "scene.json" if item.splat else None
         held_out = read_json(scene).get("test_images", []) if scene and scene.is_file() else []
         described = camera_list(
@@ -193,8 +193,8 @@ def _write_cameras(
             {str(image) for image in held_out},
         )
         write_json(
-            out / "cameras" / f"{box.key}.json",
-            {"version": CITY_VERSION, "box": box.key, "cameras": described},
+            out / "cameras" / f"{key}.json",
+            {"version": CITY_VERSION, "box": key, "cameras": described},
         )
 
 

@@ -28,7 +28,9 @@ def test_two_sources_keep_their_own_sections(tmp_path):
 
 def test_the_credit_line_names_mapillary_only_where_it_is_the_source():
     assert "CC BY-SA 4.0" in credit_line("Photos from [Mapillary](https://www.mapillary.com)")
-    assert "Mapillary" not in credit_line(FOLDER)
+    assert credit_line(FOLDER) == "Photos supplied by the user"
+    assert credit_line("Mapillary" + FOLDER).endswith("CC BY-SA 4.0; Photos supplied by the user")
+    assert credit_line("# Attribution of Nowhere") == "Photos: see the credits"
 
 
 def test_a_city_without_photos_has_a_heading_only():

@@ -248,3 +248,11 @@ def test_a_broken_splat_is_named(tiny_city, tmp_path):
     (folder / "scene.json").write_text("{}")
     with pytest.raises(ViewerError, match="no usable origin_enu_m"):
         build(tiny_city, tmp_path / "again", boxes=bad)
+
+
+def test_a_city_with_nothing_made_yet_is_still_a_map(tiny_city, tmp_path):
+    out, report = build(tiny_city, tmp_path, boxes={}, alignment=None)
+    assert (report.counts["boxes_missing"], report.counts["gaussians_owned"]) == (4, 0)
+    assert {box["state"] for box in city_of(out)["boxes"]} == {"missing"}
+    assert len(json.loads((out / "cameras.geojson").read_text())["features"]) == 7
+    assert list((out / "splats").iterdir()) == []
