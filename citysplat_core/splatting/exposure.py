@@ -17,7 +17,7 @@ class Exposure:
 
     Args:
         sequences: Sequence of each training photo, in the order of the photos.
-        rate: Learning rate of the sequences' matrices; a photo's correction learns at a fifth.
+        rate: Learning rate of the sequences' matrices; a photo's correction learns at a tenth.
         device: Where the matrices live.
     """
 
@@ -31,9 +31,9 @@ class Exposure:
         self._offset = torch.zeros(len(self.names), 3, 4, device=device, requires_grad=True)
         self._photo = torch.zeros(len(sequences), 3, 4, device=device, requires_grad=True)
         self.optimizer = torch.optim.Adam(
-            [{"params": [self._offset], "lr": rate}, {"params": [self._photo], "lr": rate / 5}]
+            [{"params": [self._offset], "lr": rate}, {"params": [self._photo], "lr": rate / 10}]
         )
-        self._rates = (rate, rate / 5)
+        self._rates = (rate, rate / 10)
 
     def apply(self, rgb: Tensor, photo: int) -> Tensor:
         """Give the colours as the training photo's camera would have shown them."""
