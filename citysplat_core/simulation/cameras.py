@@ -1,6 +1,6 @@
 """The cameras that people drive and walk with, and where their pixels look."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -41,7 +41,7 @@ class Camera:
         return self.focal_px / max(self.width, self.height)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CameraKind:
     """A kind of camera: what its owners' devices have in common."""
 
@@ -52,17 +52,17 @@ class CameraKind:
     focal_ratio: float
     k1: float
     k2: float
-    on_foot: bool = False
+    on_foot: bool = field(default=False, kw_only=True)
 
 
 CAMERA_KINDS = (
-    CameraKind(make="Apple", model="iPhone 12", full_width=4032, full_height=3024, focal_ratio=0.78, k1=0.0, k2=0.0),
-    CameraKind(make="GoPro", model="HERO9 Black", full_width=4000, full_height=3000, focal_ratio=0.62, k1=-0.06, k2=0.012),
-    CameraKind(make="BlackVue", model="DR900S-1CH", full_width=3840, full_height=2160, focal_ratio=0.58, k1=-0.11, k2=0.018),
-    CameraKind(make="samsung", model="SM-G981B", full_width=4032, full_height=2268, focal_ratio=0.74, k1=0.02, k2=-0.01),
-    CameraKind(make="Apple", model="iPhone SE", full_width=3024, full_height=4032, focal_ratio=0.81, k1=0.01, k2=0.0, on_foot=True),
-    CameraKind(make="Google", model="Pixel 5", full_width=4032, full_height=3024, focal_ratio=0.76, k1=0.015, k2=-0.02, on_foot=True),
-)  # fmt: skip
+    CameraKind("Apple", "iPhone 12", 4032, 3024, 0.78, 0.0, 0.0),
+    CameraKind("GoPro", "HERO9 Black", 4000, 3000, 0.62, -0.06, 0.012),
+    CameraKind("BlackVue", "DR900S-1CH", 3840, 2160, 0.58, -0.11, 0.018),
+    CameraKind("samsung", "SM-G981B", 4032, 2268, 0.74, 0.02, -0.01),
+    CameraKind("Apple", "iPhone SE", 3024, 4032, 0.81, 0.01, 0.0, on_foot=True),
+    CameraKind("Google", "Pixel 5", 4032, 3024, 0.76, 0.015, -0.02, on_foot=True),
+)
 """Focal ratios and distortions of the size that such cameras have; not measured on any of them."""
 
 

@@ -59,7 +59,7 @@ class Capture:
         image_id: A 64-bit integer in decimal; most exceed 2^53.
         sequence: The sequence that it belongs to.
         index: Its place in the sequence, from 0.
-        rotation: ``cam_from_world`` rotation (x right, y down, z forward; world = city frame), (3, 3).
+        rotation: ``cam_from_world`` (x right, y down, z forward; world = city frame), (3, 3).
         centre: Camera centre, East-North-Up metres, (3,).
         travel_heading_deg: Direction of travel, clockwise from north.
         captured_at_ms: Milliseconds since 1970, UTC.
@@ -156,8 +156,8 @@ def _spread(routes: list[Route], n_photos: int) -> list[tuple[Route, NDArray[np.
     placed = []
     for index, route in enumerate(routes):
         mine = places[owner == index] - (ends[index] - route.cost[-1])
-        for part in range(0, len(mine), _MAX_SEQUENCE):
-            placed.append((route, mine[part : part + _MAX_SEQUENCE]))
+        parts = range(0, len(mine), _MAX_SEQUENCE)
+        placed += [(route, mine[part : part + _MAX_SEQUENCE]) for part in parts]
     return placed
 
 
@@ -184,9 +184,7 @@ class _People:
             kinds = [kind for kind in CAMERA_KINDS if kind.on_foot == on_foot]
             kind = kinds[int(self._rng.integers(len(kinds)))]
             name = f"{kind.make} {kind.model} {person}"
-            self._cameras[key] = make_camera(
-                kind, name, self._rng, self._settings.photo_width_px
-            )
+            self._cameras[key] = make_camera(kind, name, self._rng, self._settings.photo_width_px)
         return self._cameras[key]
 
     def sequence(self, kind: Kind) -> Sequence:
@@ -218,7 +216,7 @@ class _People:
         )
 
 
-def _along(  # noqa: PLR0913, PLR0917 - the parts of one sequence
+def _along(
     rng: np.random.Generator,
     town: Town,
     sequence: Sequence,
@@ -284,7 +282,7 @@ def _start_ms(rng: np.random.Generator, *, is_dusk: bool) -> int:
 def _camera_axes(
     yaw: NDArray[np.float64], pitch: NDArray[np.float64], roll: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give ``cam_from_world`` for N looks: yaw counter-clockwise from east, pitch up, roll clockwise."""
+    """Give ``cam_from_world`` of N looks: yaw from east to north, pitch up, roll clockwise."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     forward = np.stack([cos * np.cos(pitch), sin * np.cos(pitch), np.sin(pitch)], axis=1)
     level = np.stack([sin, -cos, np.zeros(len(yaw))], axis=1)

@@ -31,7 +31,9 @@ def photo(town: Town, capture: Capture, *, n_threads: int = 1) -> NDArray[np.uin
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     off = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width / 2) ** 2
     gain = sequence.exposure * float(np.exp(0.03 * rng.standard_normal()))
-    light = light * (gain * np.float32(sequence.white_balance)) * (1 - 0.1 * off)[..., None]
+    light = np.asarray(
+        light * (gain * np.array(sequence.white_balance, np.float32)) * (1 - 0.1 * off)[..., None]
+    )
     if capture.is_blurred:
         light = _blur(rng, light)
     if sequence.overlay == "bonnet":
@@ -71,14 +73,16 @@ def _bonnet(sequence: Sequence, light: _Light) -> _Light:
     cover = np.clip(np.arange(height)[:, None] + 0.5 - top, 0, 1)[..., None]
     paint = rng.uniform(0.05, 0.5) * np.array([1, rng.uniform(0.85, 1), rng.uniform(0.8, 1)])
     down = (np.arange(height)[:, None] - top) / height
-    shine = np.exp(-(((x[None, :] - rng.uniform(-0.4, 0.4)) / 0.35) ** 2)) * np.exp(-np.abs(down) / 0.05)
+    shine = np.exp(-(((x[None, :] - rng.uniform(-0.4, 0.4)) / 0.35) ** 2)) * np.exp(
+        -np.abs(down) / 0.05
+    )
     body = paint * (0.8 + 2.0 * np.maximum(down, 0))[..., None] + 0.25 * shine[..., None]
     return np.asarray(light * (1 - cover) + body * cover, np.float32)
 
 
 def _banner(sequence: Sequence, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Write a recorder's banner along the bottom; the same in every photo of a sequence."""
-    height, width = picture.shape[:2]
+    height = picture.shape[0]
     tall = max(10, height // 18)
     picture = picture.copy()
     picture[height - tall :] = picture[height - tall :] // 4

@@ -48,7 +48,12 @@ def _ground_opening(
     if style[6] > 0:
         picture = SHOP + mix(seed, 920 + column) % N_SHOPS
         return Opening(
-            column * bay + 0.16, (column + 1) * bay - 0.16, 0.35, style[0] - 0.85, picture, 600 + column
+            column * bay + 0.16,
+            (column + 1) * bay - 0.16,
+            0.35,
+            style[0] - 0.85,
+            picture,
+            600 + column,
         )
     middle = (column + 0.5) * bay
     picture = WINDOW + mix(seed, 950 + column) % N_WINDOWS
@@ -88,19 +93,36 @@ def _wall(
     shift_u, shift_v = chance(seed, 11), chance(seed, 12)
     tile = 7.0
     r, g, b, _ = sample(
-        bank.pixels, bank.layout, solids.textures[index], u / tile + shift_u, -v / tile, foot_m / tile
+        bank.pixels,
+        bank.layout,
+        solids.textures[index],
+        u / tile + shift_u,
+        -v / tile,
+        foot_m / tile,
     )
     stain = 19.0
-    s = sample(
-        bank.pixels, bank.layout, STAIN + seed % 2, u / stain + shift_u, -v / stain + shift_v, foot_m / stain
-    )[0] * 1.22
+    s = (
+        sample(
+            bank.pixels,
+            bank.layout,
+            STAIN + seed % 2,
+            u / stain + shift_u,
+            -v / stain + shift_v,
+            foot_m / stain,
+        )[0]
+        * 1.22
+    )
     dark = 1.0 - 0.35 * math.exp(-v / 0.5)
     tint = solids.tints[index]
     if v < 0.55:
         s *= 0.72
     elif abs(v - solids.styles[index][0]) < 0.12:
         s *= 1.15
-    return r * s * tint[0] * dark * 1.15, g * s * tint[1] * dark * 1.15, b * s * tint[2] * dark * 1.15
+    return (
+        r * s * tint[0] * dark * 1.15,
+        g * s * tint[1] * dark * 1.15,
+        b * s * tint[2] * dark * 1.15,
+    )
 
 
 @kernel

@@ -40,7 +40,15 @@ def car(x: float, y: float, *, along_x: bool, forward: bool, seed: int) -> list[
     cabin = (-1.55, 0.75) if forward else (-0.75, 1.55)
     top = 1.42 + 0.05 * (seed % 5)
 
-    def part(start: float, end: float, width: float, low: float, high: float, kind: SolidKind, texture: int) -> Solid:
+    def part(
+        start: float,
+        end: float,
+        width: float,
+        low: float,
+        high: float,
+        kind: SolidKind,
+        texture: int,
+    ) -> Solid:
         near, far = (x + start, y - width), (x + end, y + width)
         if not along_x:
             near, far = (x - width, y + start), (x + width, y + end)
@@ -76,10 +84,13 @@ def _tree(rng: np.random.Generator, x: float, y: float) -> list[Solid]:
     )  # fmt: skip
     leaves = [
         Solid(
-            low=(x - r, y - r, crown - 0.95 * r), high=(x + r, y + r, crown + 1.25 * r),
-            kind=SolidKind.CROWN, texture=LEAVES, tint=(tone, tone * 1.02, tone * 0.95),
+            low=(x - r, y - r, crown - 0.95 * r),
+            high=(x + r, y + r, crown + 1.25 * r),
+            kind=SolidKind.CROWN,
+            texture=LEAVES,
+            tint=(tone, tone * 1.02, tone * 0.95),
             seed=int(rng.integers(2**31)),
-        )  # fmt: skip
+        )
         for r in (radius, 0.62 * radius)
     ]
     return [trunk, *leaves]
@@ -100,10 +111,12 @@ def _box(rng: np.random.Generator, x: float, y: float) -> list[Solid]:
     red, green, blue = vivid(rng)
     return [
         Solid(
-            low=(x - half, y - half, KERB_M), high=(x + half, y + half, KERB_M + top),
-            kind=SolidKind.POSTER, texture=TALL_SIGN + int(rng.integers(N_TALL_SIGNS)),
+            low=(x - half, y - half, KERB_M),
+            high=(x + half, y + half, KERB_M + top),
+            kind=SolidKind.POSTER,
+            texture=TALL_SIGN + int(rng.integers(N_TALL_SIGNS)),
             tint=(0.5 + red / 510, 0.5 + green / 510, 0.5 + blue / 510),
-        )  # fmt: skip
+        )
     ]
 
 
@@ -126,7 +139,9 @@ def _pavement_things(rng: np.random.Generator, x: float, y: float, *, along_x: b
     return []
 
 
-def town_furniture(rng: np.random.Generator, grid: StreetGrid, *, parked_cars: float) -> list[Solid]:
+def town_furniture(
+    rng: np.random.Generator, grid: StreetGrid, *, parked_cars: float
+) -> list[Solid]:
     """Furnish every street between two crossings with things at the kerb and parked cars."""
     solids: list[Solid] = []
     clear = FACADE_M + 3.5  # crossings and their corners stay free
@@ -135,11 +150,20 @@ def town_furniture(rng: np.random.Generator, grid: StreetGrid, *, parked_cars: f
         for j in range(-1, grid.n_north + 1):
             for along_x in (True, False):
                 for side in (-1.0, 1.0):
-                    _furnish_side(rng, solids, grid, (i, j), along_x=along_x, side=side, span=(first, last), parked=parked_cars)
+                    _furnish_side(
+                        rng,
+                        solids,
+                        grid,
+                        (i, j),
+                        along_x=along_x,
+                        side=side,
+                        span=(first, last),
+                        parked=parked_cars,
+                    )
     return solids
 
 
-def _furnish_side(  # noqa: PLR0913 - one side of one street piece
+def _furnish_side(
     rng: np.random.Generator,
     solids: list[Solid],
     grid: StreetGrid,

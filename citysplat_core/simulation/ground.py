@@ -38,7 +38,7 @@ def ground_part(x: float, y: float, first_x: float, first_y: float, pitch: float
 
 
 @kernel
-def ground_hit(
+def ground_hit(  # noqa: PLR0913, PLR0917 - kernels have no objects
     ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
     first_x: float, first_y: float, pitch: float,
 ) -> tuple[float, int]:  # fmt: skip
@@ -75,8 +75,14 @@ def _paint(along: float, across: float, other: float, soft: float) -> float:
     zebra = _band(along, ROAD_HALF_M + 0.5, ROAD_HALF_M + 3.0, soft)
     if zebra > 0:
         stripe = abs(across + 20.0) % 1.0
-        return zebra * _band(stripe, 0.25, 0.75, soft) * _band(abs(across), -1.0, ROAD_HALF_M - 0.4, soft)
-    stop = _band(along, ROAD_HALF_M + 3.6, ROAD_HALF_M + 4.0, soft) * _band(abs(across), 0.1, 2.8, soft)
+        return (
+            zebra
+            * _band(stripe, 0.25, 0.75, soft)
+            * _band(abs(across), -1.0, ROAD_HALF_M - 0.4, soft)
+        )
+    stop = _band(along, ROAD_HALF_M + 3.6, ROAD_HALF_M + 4.0, soft) * _band(
+        abs(across), 0.1, 2.8, soft
+    )
     dash = _band(abs(other) % 6.0, 1.5, 4.5, soft) * _band(across, -0.07, 0.07, soft)
     edge = _band(abs(across), 2.85, 2.95, soft)
     box = _band(abs(other) % 5.4, 2.65, 2.75, soft) * _band(abs(across), 2.9, ROAD_HALF_M, soft)
@@ -86,9 +92,11 @@ def _paint(along: float, across: float, other: float, soft: float) -> float:
 
 
 @kernel
-def _decals(bank: TextureBank, x: float, y: float, seed: int, foot_m: float) -> tuple[float, float, float, float]:
+def _decals(
+    bank: TextureBank, x: float, y: float, seed: int, foot_m: float
+) -> tuple[float, float, float, float]:
     """Give the manhole, patch or stain at a place, if one lies there (alpha else 0)."""
-    cx, cy = int(math.floor(x / _CELL_M)), int(math.floor(y / _CELL_M))
+    cx, cy = math.floor(x / _CELL_M), math.floor(y / _CELL_M)
     place = mix(cx * 7919 + seed, cy)
     if place % 100 < 40:
         return 0.0, 0.0, 0.0, 0.0
@@ -102,7 +110,7 @@ def _decals(bank: TextureBank, x: float, y: float, seed: int, foot_m: float) -> 
 
 
 @kernel
-def ground_colour(
+def ground_colour(  # noqa: PLR0913, PLR0917 - kernels have no objects
     part: int, x: float, y: float, first_x: float, first_y: float, pitch: float,
     bank: TextureBank, seed: int, foot_m: float,
 ) -> Rgb:  # fmt: skip
@@ -130,7 +138,9 @@ def ground_colour(
 
 
 @kernel
-def sky_colour(dx: float, dy: float, dz: float, bank: TextureBank, light: NDArray[np.float64]) -> Rgb:
+def sky_colour(
+    dx: float, dy: float, dz: float, bank: TextureBank, light: NDArray[np.float64]
+) -> Rgb:
     """Colour the sky in a direction: a gradient, clouds, and far hills at the horizon."""
     norm = math.sqrt(dx * dx + dy * dy + dz * dz)
     up = dz / norm
@@ -142,12 +152,23 @@ def sky_colour(dx: float, dy: float, dz: float, bank: TextureBank, light: NDArra
     if up > 0.02:
         scale = 0.16 / (up + 0.08)
         u, v = dx / norm * scale + light[15], dy / norm * scale + light[16]
-        cr, cg, cb, cover = sample(bank.pixels, bank.layout, CLOUDS, u, v, 0.0012 * scale / (up + 0.05))
+        cr, cg, cb, cover = sample(
+            bank.pixels, bank.layout, CLOUDS, u, v, 0.0012 * scale / (up + 0.05)
+        )
         cover *= min(1.0, (up - 0.02) * 6)
         bright = light[17]
-        r, g, b = r + cover * (cr * bright - r), g + cover * (cg * bright - g), b + cover * (cb * bright - b)
+        r, g, b = (
+            r + cover * (cr * bright - r),
+            g + cover * (cg * bright - g),
+            b + cover * (cb * bright - b),
+        )
     azimuth = math.atan2(dy, dx)
-    hills = 0.035 + 0.016 * math.sin(3 * azimuth + 1) + 0.009 * math.sin(11 * azimuth) + 0.004 * math.sin(37 * azimuth)
+    hills = (
+        0.035
+        + 0.016 * math.sin(3 * azimuth + 1)
+        + 0.009 * math.sin(11 * azimuth)
+        + 0.004 * math.sin(37 * azimuth)
+    )
     if up < hills:
         return 0.62 * low[0] + 0.03, 0.66 * low[1] + 0.03, 0.72 * low[2] + 0.03
     return r, g, b

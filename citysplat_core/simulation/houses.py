@@ -1,6 +1,7 @@
 """Blocks of houses along the streets, each with a style of its own or a twin's."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,21 +49,31 @@ def _cuts(rng: np.random.Generator, length: float) -> list[float]:
     return [*cuts, length]
 
 
-def _row(rng: np.random.Generator, start: tuple[float, float], length: float, front: int) -> list[Lot]:
+def _row(
+    rng: np.random.Generator, start: tuple[float, float], length: float, front: int
+) -> list[Lot]:
     """Put houses along a street; ``start`` is the row's south-western corner on the street line."""
     lots = []
     cuts = _cuts(rng, length)
-    for left, right in zip(cuts[:-1], cuts[1:], strict=True):
+    for left, right in pairwise(cuts):
         depth, back = float(rng.uniform(9.0, 11.0)), float(rng.choice([0.0, 0.0, 0.25, 0.5]))
         near, far = back, back + depth
         if front == 0:
-            lots.append(Lot(start[0] + near, start[1] + left, start[0] + far, start[1] + right, front))
+            lots.append(
+                Lot(start[0] + near, start[1] + left, start[0] + far, start[1] + right, front)
+            )
         elif front == 1:
-            lots.append(Lot(start[0] - far, start[1] + left, start[0] - near, start[1] + right, front))
+            lots.append(
+                Lot(start[0] - far, start[1] + left, start[0] - near, start[1] + right, front)
+            )
         elif front == 2:
-            lots.append(Lot(start[0] + left, start[1] + near, start[0] + right, start[1] + far, front))
+            lots.append(
+                Lot(start[0] + left, start[1] + near, start[0] + right, start[1] + far, front)
+            )
         else:
-            lots.append(Lot(start[0] + left, start[1] - far, start[0] + right, start[1] - near, front))
+            lots.append(
+                Lot(start[0] + left, start[1] - far, start[0] + right, start[1] - near, front)
+            )
     return lots
 
 
@@ -105,8 +116,26 @@ def _protrusions(rng: np.random.Generator, lot: Lot, house: House) -> list[Solid
     width = across[1] - across[0]
     dark = tuple(0.8 * c for c in house.tint)
     parts = [
-        _on_front(lot, out, across, (-0.15, width + 0.15), (house.height_m - 0.35, house.height_m), 0.35, PLAIN, dark),
-        _on_front(lot, out, across, (0.0, width), (house.ground_m - 0.12, house.ground_m + 0.1), 0.14, PLAIN, dark),
+        _on_front(
+            lot,
+            out,
+            across,
+            (-0.15, width + 0.15),
+            (house.height_m - 0.35, house.height_m),
+            0.35,
+            PLAIN,
+            dark,
+        ),
+        _on_front(
+            lot,
+            out,
+            across,
+            (0.0, width),
+            (house.ground_m - 0.12, house.ground_m + 0.1),
+            0.14,
+            PLAIN,
+            dark,
+        ),
     ]
     n_bays = max(1, round(width / house.bay_m))
     bay = width / n_bays
@@ -117,17 +146,57 @@ def _protrusions(rng: np.random.Generator, lot: Lot, house: House) -> list[Solid
             if with_balconies and rng.random() < 0.3:
                 low = house.ground_m + floor * house.storey_m + 0.12
                 span = (column * bay + 0.12, (column + 1) * bay - 0.12)
-                parts.append(_on_front(lot, out, across, span, (low - 0.16, low), 1.0, PLAIN, (0.8, 0.8, 0.78)))
-                parts.append(_on_front(lot, out, across, span, (low, low + 0.95), 1.0, RAILING, (1, 1, 1), SolidKind.SCREEN))
+                parts.append(
+                    _on_front(
+                        lot, out, across, span, (low - 0.16, low), 1.0, PLAIN, (0.8, 0.8, 0.78)
+                    )
+                )
+                parts.append(
+                    _on_front(
+                        lot,
+                        out,
+                        across,
+                        span,
+                        (low, low + 0.95),
+                        1.0,
+                        RAILING,
+                        (1, 1, 1),
+                        SolidKind.SCREEN,
+                    )
+                )
     if rng.random() < 0.6:  # a sign that hangs out over the pavement
         middle = float(rng.uniform(1.0, width - 1.0))
         texture = TALL_SIGN + int(rng.integers(N_TALL_SIGNS))
         low = house.ground_m + 0.3
-        parts.append(_on_front(lot, out, across, (middle - 0.07, middle + 0.07), (low, low + 1.5), 0.85, texture, (1, 1, 1), SolidKind.POSTER))
+        parts.append(
+            _on_front(
+                lot,
+                out,
+                across,
+                (middle - 0.07, middle + 0.07),
+                (low, low + 1.5),
+                0.85,
+                texture,
+                (1, 1, 1),
+                SolidKind.POSTER,
+            )
+        )
     if house.shop_share > 0 and rng.random() < 0.75:  # a board along the shop
         left = float(rng.uniform(0.2, width * 0.3))
         texture = SIGN + int(rng.integers(N_SIGNS))
-        parts.append(_on_front(lot, out, across, (left, min(left + 3.6, width - 0.2)), (house.ground_m - 0.78, house.ground_m - 0.1), 0.18, texture, (1, 1, 1), SolidKind.POSTER))
+        parts.append(
+            _on_front(
+                lot,
+                out,
+                across,
+                (left, min(left + 3.6, width - 0.2)),
+                (house.ground_m - 0.78, house.ground_m - 0.1),
+                0.18,
+                texture,
+                (1, 1, 1),
+                SolidKind.POSTER,
+            )
+        )
     return parts
 
 
@@ -138,7 +207,7 @@ def _front_frame(lot: Lot) -> tuple[tuple[float, float], float]:
     return (lot.x0, lot.x1), lot.y0 if lot.front == 2 else lot.y1
 
 
-def _on_front(  # noqa: PLR0913 - a box needs its three extents and its looks
+def _on_front(  # noqa: PLR0913, PLR0917 - a box needs its three extents and its looks
     lot: Lot,
     plane: float,
     across: tuple[float, float],
@@ -159,7 +228,9 @@ def _on_front(  # noqa: PLR0913 - a box needs its three extents and its looks
     return Solid(low=low, high=high, kind=kind, texture=texture, tint=(tint[0], tint[1], tint[2]))
 
 
-def block_solids(rng: np.random.Generator, lots: list[Lot], *, lookalike_share: float) -> list[Solid]:
+def block_solids(
+    rng: np.random.Generator, lots: list[Lot], *, lookalike_share: float
+) -> list[Solid]:
     """Build the houses of a block; some are exact copies of one of three twins.
 
     Args:
@@ -206,7 +277,9 @@ def _body(lot: Lot, house: House) -> Solid:
     )
 
 
-def town_houses(rng: np.random.Generator, grid: StreetGrid, *, lookalike_share: float) -> list[Solid]:
+def town_houses(
+    rng: np.random.Generator, grid: StreetGrid, *, lookalike_share: float
+) -> list[Solid]:
     """Build all blocks: those between the driven streets and a ring around them."""
     solids: list[Solid] = []
     for i in range(-RING - 1, grid.n_east + RING):

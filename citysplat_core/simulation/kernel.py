@@ -15,7 +15,10 @@ def kernel(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
     Kernels are serial: a picture is cut into bands of rows that threads render side by side, so
     that several photos can be rendered at once and the number of threads stays the caller's choice.
     """
-    return cast("Callable[_Args, _Result]", numba.njit(cache=True, nogil=True)(function))
+    return cast(
+        "Callable[_Args, _Result]",
+        numba.njit(cache=True, nogil=True, error_model="numpy")(function),
+    )
 
 
 @kernel

@@ -152,7 +152,9 @@ def paving(rng: np.random.Generator, *, size: int, columns: int, rows: int) -> P
         centre = (int(rng.integers(size)), int(rng.integers(size)))
         dark = float(rng.uniform(60, 130))
         cv2.circle(picture, centre, int(rng.integers(1, 4)), (dark, dark, dark, 255), -1)
-    return shade(picture, 7 * noise(rng, size, size, slope=0.6) + 7 * noise(rng, size, size, slope=1.5))
+    return shade(
+        picture, 7 * noise(rng, size, size, slope=0.6) + 7 * noise(rng, size, size, slope=1.5)
+    )
 
 
 def clouds(rng: np.random.Generator, *, size: int) -> Picture:

@@ -5,15 +5,18 @@ import numpy as np
 
 from citysplat_core.simulation.paint import Picture, noise, shade, solid
 
-_SYLLABLES = "ba ke lo mi nu ra so ti va zu fer gan hol lin mar nor pel rin sal tor".split()
+_SYLLABLES = (
+    *("ba", "ke", "lo", "mi", "nu", "ra", "so", "ti", "va", "zu"),
+    *("fer", "gan", "hol", "lin", "mar", "nor", "pel", "rin", "sal", "tor"),
+)
 Colour = tuple[float, float, float]
 
 
 def vivid(rng: np.random.Generator) -> Colour:
     """Draw a saturated colour."""
     hue = rng.uniform(0, 179)
-    hsv = np.uint8([[[hue, rng.integers(70, 200), rng.integers(80, 235)]]])  # type: ignore[call-overload]
-    red, green, blue = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    hsv = np.array([[[hue, rng.integers(70, 200), rng.integers(80, 235)]]], np.uint8)
+    red, green, blue = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))[0, 0].tolist()
     return float(red), float(green), float(blue)
 
 
@@ -48,7 +51,7 @@ def write(picture: Picture, text: str, box: tuple[float, float, float, float], r
     corner, thick = (round(left), round(base)), max(1, round(2 * scale))
     cv2.putText(ink, text, corner, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thick, cv2.LINE_AA)
     share = (ink / np.float32(255))[..., None]
-    picture[..., :3] += share * (np.float32(rgb) - picture[..., :3])
+    picture[..., :3] += share * (np.array(rgb, np.float32) - picture[..., :3])
 
 
 def window(rng: np.random.Generator, *, size: int) -> Picture:
@@ -65,7 +68,11 @@ def window(rng: np.random.Generator, *, size: int) -> Picture:
         for left, right in ((0.07, open_to), (1 - open_to, 0.93)):
             _fill(picture, (left, 0.06, right, 0.94), cloth)
             for fold in np.arange(left, right, 0.05):
-                _fill(picture, (fold, 0.06, fold + 0.018, 0.94), (cloth[0] * 0.7, cloth[1] * 0.7, cloth[2] * 0.7))
+                _fill(
+                    picture,
+                    (fold, 0.06, fold + 0.018, 0.94),
+                    (cloth[0] * 0.7, cloth[1] * 0.7, cloth[2] * 0.7),
+                )
     elif kind < 4:  # a blind, partly down
         down = float(rng.uniform(0.15, 0.9))
         tone = float(rng.uniform(140, 225))
@@ -75,12 +82,16 @@ def window(rng: np.random.Generator, *, size: int) -> Picture:
         _fill(picture, (0.07, 0.06, 0.93, float(rng.uniform(0.25, 0.6))), (150, 165, 185))
         for _ in range(4):
             x, y = rng.uniform(0.07, 0.7), rng.uniform(0.3, 0.7)
-            _fill(picture, (x, y, x + 0.2, y + 0.2), (glass[0] * 1.5, glass[1] * 1.4, glass[2] * 1.3))
+            _fill(
+                picture, (x, y, x + 0.2, y + 0.2), (glass[0] * 1.5, glass[1] * 1.4, glass[2] * 1.3)
+            )
     if rng.random() < 0.35:  # a plant or a lamp on the sill
         x = float(rng.uniform(0.2, 0.7))
         _fill(picture, (x, 0.75, x + 0.12, 0.94), muted(rng))
     frame = (frame_tone, frame_tone, frame_tone * 0.97)
-    for bar in [(0.47, 0, 0.53, 1)] if rng.random() < 0.6 else [(0.31, 0, 0.35, 1), (0.65, 0, 0.69, 1)]:
+    for bar in (
+        [(0.47, 0, 0.53, 1)] if rng.random() < 0.6 else [(0.31, 0, 0.35, 1), (0.65, 0, 0.69, 1)]
+    ):
         _fill(picture, bar, frame)
     if rng.random() < 0.6:
         y = float(rng.choice([0.3, 0.5]))
@@ -117,7 +128,11 @@ def shop(rng: np.random.Generator, *, size: int) -> Picture:
             wide, tall = rng.uniform(0.03, 0.11), rng.uniform(0.06, 0.2)
             _fill(picture, (x, shelf - tall, x + wide, shelf), vivid(rng))
             if rng.random() < 0.4:
-                _fill(picture, (x + wide * 0.2, shelf - tall * 0.7, x + wide * 0.8, shelf - tall * 0.4), (240, 238, 230))
+                _fill(
+                    picture,
+                    (x + wide * 0.2, shelf - tall * 0.7, x + wide * 0.8, shelf - tall * 0.4),
+                    (240, 238, 230),
+                )
             x += wide + rng.uniform(0.005, 0.05)
         _fill(picture, (0.03, shelf, 0.97, shelf + 0.015), (170, 160, 145))
     for _ in range(int(rng.integers(1, 4))):
@@ -148,7 +163,9 @@ def sign(rng: np.random.Generator, *, height: int, width: int) -> Picture:
     cv2.circle(picture, centre, radius, (*ink, 255.0), -1)
     points = rng.uniform(-0.8, 0.8, (int(rng.integers(3, 7)), 2)) * radius + np.array(centre)
     cv2.fillPoly(picture, [points.astype(np.int32)], (*vivid(rng), 255.0))
-    cv2.rectangle(picture, (0, 0), (width - 1, height - 1), (*(0.5 * np.array(ink)).tolist(), 255.0), 3)
+    cv2.rectangle(
+        picture, (0, 0), (width - 1, height - 1), (*(0.5 * np.array(ink)).tolist(), 255.0), 3
+    )
     return shade(picture, 5 * noise(rng, height, width, slope=1.0))
 
 
@@ -178,7 +195,9 @@ def car_end(rng: np.random.Generator, *, height: int, width: int) -> Picture:
     _fill(picture, (0.28, 0.2, 0.72, 0.42), (45, 45, 48))
     _fill(picture, (0, 0.72, 1, 1), (55, 55, 58))
     _fill(picture, (0.34, 0.5, 0.66, 0.68), (245, 240, 215))
-    write(picture, f"{word(rng)[:2]} {rng.integers(100, 999)}", (0.36, 0.53, 0.64, 0.65), (25, 25, 30))
+    write(
+        picture, f"{word(rng)[:2]} {rng.integers(100, 999)}", (0.36, 0.53, 0.64, 0.65), (25, 25, 30)
+    )
     return shade(picture, 5 * noise(rng, height, width, slope=1.3))
 
 
@@ -219,7 +238,11 @@ def road_decal(rng: np.random.Generator, kind: int, *, size: int) -> Picture:
             _fill(picture, (x, 0.26, x + 0.05, 0.74), (22, 22, 24))
     elif kind == 2:
         tone = float(rng.uniform(58, 150))
-        _fill(picture, (0.04, float(rng.uniform(0.05, 0.25)), 0.96, float(rng.uniform(0.7, 0.95))), (tone, tone, tone))
+        _fill(
+            picture,
+            (0.04, float(rng.uniform(0.05, 0.25)), 0.96, float(rng.uniform(0.7, 0.95))),
+            (tone, tone, tone),
+        )
         shade(picture, 9 * noise(rng, size, size, slope=0.4))
     else:
         blob = noise(rng, size, size, slope=1.8)

@@ -67,9 +67,7 @@ def crown_uv(box: NDArray[np.float64], x: float, y: float, z: float) -> tuple[fl
 
 
 @kernel
-def _crown_hit(
-    index: int, solids: SolidArrays, bank: TextureBank, ray: Ray, pixel: float
-) -> float:
+def _crown_hit(index: int, solids: SolidArrays, bank: TextureBank, ray: Ray, pixel: float) -> float:
     """Meet a crown where its leaves are: on the near side, else on the far side."""
     box = solids.boxes[index]
     rx, ry, rz = 0.5 * (box[3] - box[0]), 0.5 * (box[4] - box[1]), 0.5 * (box[5] - box[2])
@@ -85,8 +83,9 @@ def _crown_hit(
             u, v = crown_uv(box, ray.ox + t * ray.dx, ray.oy + t * ray.dy, ray.oz + t * ray.dz)
             shift = (solids.seeds[index] % 97) / 97.0
             foot = t * pixel / (1.6 * rx)
-            if sample(bank.pixels, bank.layout, solids.textures[index], u + shift, v, foot)[3] > 0.5:
-                return t
+            leaf = sample(bank.pixels, bank.layout, solids.textures[index], u + shift, v, foot)
+            if leaf[3] > 0.5:
+                return float(t)
     return 1e30
 
 
@@ -154,7 +153,7 @@ def met_face(boxes: NDArray[np.float64], index: int, ray: Ray, t: float) -> int:
 
 
 @kernel
-def first_hit(
+def first_hit(  # noqa: C901, PLR0912, PLR0915 - the inner loop of all
     solids: SolidArrays, n_static: int, bank: TextureBank, ray: Ray, limit: float, pixel: float,
     is_any_enough: bool,
 ) -> tuple[float, int]:  # fmt: skip

@@ -1,6 +1,7 @@
 """Where people drive and walk: paths through the street grid that turn at crossings."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -90,7 +91,9 @@ def _place(grid: StreetGrid, node: Node) -> NDArray[np.float64]:
     return np.array([x, y])
 
 
-def _lane_line(grid: StreetGrid, trail: list[Node], side_m: float, turn_m: float) -> NDArray[np.float64]:
+def _lane_line(
+    grid: StreetGrid, trail: list[Node], side_m: float, turn_m: float
+) -> NDArray[np.float64]:
     """Follow a trail beside the centre line, with rounded turns at crossings."""
     places = [_place(grid, node) for node in trail]
     pieces: list[NDArray[np.float64]] = []
@@ -104,7 +107,7 @@ def _lane_line(grid: StreetGrid, trail: list[Node], side_m: float, turn_m: float
         n = max(2, int(np.hypot(*(last - first)) / _STEP_M))
         pieces.append(first + np.linspace(0, 1, n)[:, None] * (last - first))
     line = [pieces[0]]
-    for before, after in zip(pieces[:-1], pieces[1:], strict=True):
+    for before, after in pairwise(pieces):
         line += [_bend(before, after), after]
     return np.concatenate(line)
 
@@ -116,11 +119,15 @@ def _bend(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np
     out = start + reach * (before[-1] - before[-2]) / float(np.hypot(*(before[-1] - before[-2])))
     into = end - reach * (after[1] - after[0]) / float(np.hypot(*(after[1] - after[0])))
     s = np.linspace(0, 1, 48)[1:-1, None]
-    curve = (1 - s) ** 3 * start + 3 * (1 - s) ** 2 * s * out + 3 * (1 - s) * s**2 * into + s**3 * end
+    curve = (
+        (1 - s) ** 3 * start + 3 * (1 - s) ** 2 * s * out + 3 * (1 - s) * s**2 * into + s**3 * end
+    )
     return np.asarray(curve)
 
 
-def _route(kind: Kind, xy: NDArray[np.float64], spacing_m: float, swing: NDArray[np.float64] | None = None) -> Route:
+def _route(
+    kind: Kind, xy: NDArray[np.float64], spacing_m: float, swing: NDArray[np.float64] | None = None
+) -> Route:
     """Measure a line; ``swing`` turns the looks of people who walk away from their way."""
     step = np.diff(xy, axis=0)
     far = np.hypot(step[:, 0], step[:, 1])
@@ -130,7 +137,9 @@ def _route(kind: Kind, xy: NDArray[np.float64], spacing_m: float, swing: NDArray
     heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
     heading = np.concatenate([heading, heading[-1:]])
     if swing is not None:
-        heading = heading + np.interp(np.arange(len(xy)), np.linspace(0, len(xy) - 1, len(swing)), swing)
+        heading = heading + np.interp(
+            np.arange(len(xy)), np.linspace(0, len(xy) - 1, len(swing)), swing
+        )
     turn = np.abs(np.diff(heading)) / np.radians(_PHOTO_TURN_DEG) * spacing_m
     each = np.maximum(np.hypot(step[:, 0], step[:, 1]), turn)
     return Route(kind, xy, heading, np.concatenate([[0.0], np.cumsum(each)]))
@@ -151,7 +160,9 @@ def sideways_drives(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
         for i in range(0 if grid.only_east else grid.n_east)
     ] + [[(i, j) for i in range(-1, grid.n_east + 1)] for j in range(grid.n_north)]
     chosen = [trails[k][:: 1 if rng.random() < 0.5 else -1] for k in rng.permutation(len(trails))]
-    return [_route("sideways", _lane_line(grid, t, LANE_M, _TURN_M), grid.spacing_m) for t in chosen]
+    return [
+        _route("sideways", _lane_line(grid, t, LANE_M, _TURN_M), grid.spacing_m) for t in chosen
+    ]
 
 
 def walks(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
@@ -161,7 +172,9 @@ def walks(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
     for k in rng.permutation(len(crossings)):
         i, j = crossings[k]
         middle = np.array([grid.street_x(i), grid.street_y(j)])
-        corner = np.array([1.0 if rng.random() < 0.5 else -1.0, 1.0 if rng.random() < 0.5 else -1.0])
+        corner = np.array(
+            [1.0 if rng.random() < 0.5 else -1.0, 1.0 if rng.random() < 0.5 else -1.0]
+        )
         pavement = 0.5 * (ROAD_HALF_M + FACADE_M) + 0.25
         far = grid.pitch_m / 2 - _END_M
         first = middle + corner * np.array([pavement, far])
@@ -170,7 +183,10 @@ def walks(rng: np.random.Generator, grid: StreetGrid) -> list[Route]:
         stops = [turn, last] if grid.only_east else [first, turn, last]
         legs = stops[:: 1 if rng.random() < 0.5 else -1]
         line = np.concatenate(
-            [a + np.linspace(0, 1, 90, endpoint=False)[:, None] * (b - a) for a, b in zip(legs[:-1], legs[1:], strict=True)]
+            [
+                a + np.linspace(0, 1, 90, endpoint=False)[:, None] * (b - a)
+                for a, b in pairwise(legs)
+            ]
         )
         near = np.minimum(np.hypot(*(line - turn).T) / 7.0, 1.0)
         away = np.radians(18 * rng.standard_normal()) * np.sin(np.linspace(0, 9, len(line)))

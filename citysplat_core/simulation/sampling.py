@@ -33,7 +33,12 @@ def _texel_mix(
 
 @kernel
 def sample(
-    pixels: NDArray[np.uint8], layout: NDArray[np.int32], index: int, u: float, v: float, foot: float
+    pixels: NDArray[np.uint8],
+    layout: NDArray[np.int32],
+    index: int,
+    u: float,
+    v: float,
+    foot: float,
 ) -> Colour:
     """Read a picture.
 
@@ -51,7 +56,10 @@ def sample(
     width, height, n_levels = layout[index, 0], layout[index, 1], layout[index, 2]
     level = math.log2(max(foot * width, 1.0))
     low = min(int(level), n_levels - 1)
-    share = min(level - low, 1.0)
+    # Levels are mixed in the middle half between them; beyond it one is enough.
+    share = min(max(2.0 * (level - low) - 0.5, 0.0), 1.0)
+    if share == 1.0 and low + 1 < n_levels:
+        low, share = low + 1, 0.0
     r, g, b, a = _texel_mix(
         pixels, layout[index, 3 + low], max(width >> low, 1), max(height >> low, 1), u, v
     )

@@ -149,7 +149,8 @@ def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     squares = np.stack([trace, m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]], axis=1)
     table = np.empty((len(m), 4, 4))
     table[:, 0] = np.stack(
-        [1 + trace, m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], axis=1
+        [1 + trace, m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]],
+        axis=1,
     )
     for a in range(3):
         b, c = (a + 1) % 3, (a + 2) % 3
@@ -169,4 +170,6 @@ def _axis_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     q = quaternions(matrices)
     sine = np.linalg.norm(q[:, 1:], axis=1)
     angle = 2 * np.arctan2(sine, q[:, 0])
-    return np.asarray(q[:, 1:] * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 2.0)[:, None])
+    return np.asarray(
+        q[:, 1:] * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 2.0)[:, None]
+    )

@@ -23,9 +23,10 @@ from citysplat_core.simulation.texture_bank import CAR_END, CAR_SIDE, N_CARS, ST
 Seen = tuple[float, float, float, float, int]
 """Red, green, blue (0 to 1 and above), t (1e30: sky) and the id of the part that was met."""
 LIGHT_FIELDS = 20
-"""0-2 direction to the sun, 3-5 sunlight, 6-8 light from the sky, 9-11 colour overhead, 12-14 at the
-horizon, 15-16 shift of the clouds, 17 their brightness, 18 dusk (0 or 1), 19 haze a metre."""
+"""0-2 direction to the sun, 3-5 sunlight, 6-8 light from the sky, 9-11 colour overhead, 12-14 at
+the horizon, 15-16 shift of the clouds, 17 their brightness, 18 dusk (0 or 1), 19 haze a metre."""
 _SHADOW_M = 90.0
+_ANY, _FIRST = True, False
 _HOUSE, _SCREEN, _POSTER = int(SolidKind.HOUSE), int(SolidKind.SCREEN), int(SolidKind.POSTER)
 _CROWN, _CAR, _CABIN = int(SolidKind.CROWN), int(SolidKind.CAR), int(SolidKind.CABIN)
 
@@ -40,7 +41,12 @@ def _tinted(
 
 @kernel
 def _car_colour(
-    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: tuple[float, float, float], foot: float
+    index: int,
+    face: int,
+    solids: SolidArrays,
+    bank: TextureBank,
+    place: tuple[float, float, float],
+    foot: float,
 ) -> tuple[float, float, float]:
     """Colour a car: pictures fill its sides; paint tints what is bright."""
     box, along_x = solids.boxes[index], solids.seeds[index] >= 2
@@ -55,20 +61,32 @@ def _car_colour(
         if is_end:
             texture = CAR_END + (texture - CAR_SIDE + face) % N_CARS
         # The picture's front is on its right; walls run left to right as seen from outside.
-        runs_forward = face in {1, 2} if along_x else face in {1, 2}
+        runs_forward = face in {1, 2}
         if not is_end and runs_forward != forward:
             across = wide - across
     r, g, b, _ = sample(
-        bank.pixels, bank.layout, texture, across / wide * 0.99 + 0.005, down / tall * 0.98 + 0.01, foot / wide
+        bank.pixels,
+        bank.layout,
+        texture,
+        across / wide * 0.99 + 0.005,
+        down / tall * 0.98 + 0.01,
+        foot / wide,
     )
-    paint = min(1.0, max(0.0, (min(r, g, b) - 0.62) * 6))  # glass, tyres and lamps keep their colour
+    paint = min(
+        1.0, max(0.0, (min(r, g, b) - 0.62) * 6)
+    )  # glass, tyres and lamps keep their colour
     tr, tg, tb = _tinted(index, solids, (r, g, b))
     return r + paint * (tr - r), g + paint * (tg - g), b + paint * (tb - b)
 
 
 @kernel
 def _solid_colour(
-    index: int, face: int, solids: SolidArrays, bank: TextureBank, place: tuple[float, float, float], foot: float
+    index: int,
+    face: int,
+    solids: SolidArrays,
+    bank: TextureBank,
+    place: tuple[float, float, float],
+    foot: float,
 ) -> tuple[float, float, float]:
     """Colour a place on anything but a house's wall."""
     box, kind = solids.boxes[index], solids.kinds[index]
@@ -95,7 +113,12 @@ def _solid_colour(
         return _tinted(index, solids, (0.45, 0.45, 0.45))
     r, g, b, _ = sample(bank.pixels, bank.layout, texture, u, v, foot / size)
     s = sample(
-        bank.pixels, bank.layout, STAIN, across / 7.0 + box[0] * 0.37, down / 7.0 + box[1] * 0.53, foot / 7.0
+        bank.pixels,
+        bank.layout,
+        STAIN,
+        across / 7.0 + box[0] * 0.37,
+        down / 7.0 + box[1] * 0.53,
+        foot / 7.0,
     )[0]
     s = 0.4 + 0.75 * s
     return _tinted(index, solids, (r * s, g * s, b * s))
@@ -108,13 +131,16 @@ def _in_sun(
 ) -> float:  # fmt: skip
     """Say whether the sun reaches a place (1) or not (0)."""
     ray = Ray(place[0], place[1], place[2], light[0], light[1], light[2])
-    _, found = first_hit(solids, n_static, bank, ray, _SHADOW_M, pixel, True)
+    _, found = first_hit(solids, n_static, bank, ray, _SHADOW_M, pixel, _ANY)
     return 1.0 if found == NONE else 0.0
 
 
 @kernel
 def _lit(
-    rgb: tuple[float, float, float], normal: tuple[float, float, float], sun: float, light: NDArray[np.float64]
+    rgb: tuple[float, float, float],
+    normal: tuple[float, float, float],
+    sun: float,
+    light: NDArray[np.float64],
 ) -> tuple[float, float, float]:
     """Light a surface by the sky and, where it reaches it, the sun."""
     facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
@@ -138,7 +164,7 @@ def _normal(face: int) -> tuple[float, float, float]:
 
 
 @kernel
-def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
+def look(
     ray: Ray,
     solids: SolidArrays,
     n_static: int,
@@ -163,7 +189,7 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
     floor_t, part = ground_hit(
         ray.ox, ray.oy, ray.oz, ray.dx, ray.dy, ray.dz, streets[0], streets[1], streets[2]
     )
-    t, found = first_hit(solids, n_static, bank, ray, floor_t, pixel, False)
+    t, found = first_hit(solids, n_static, bank, ray, floor_t, pixel, _FIRST)
     if found == NONE and floor_t > 1e29:
         r, g, b = sky_colour(ray.dx, ray.dy, ray.dz, bank, light)
         return r, g, b, 1e30, -1
@@ -173,7 +199,9 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
     if found == NONE:
         normal = (0.0, 0.0, 1.0)
         foot = t * pixel / math.sqrt(max(-ray.dz / length, 0.06))
-        rgb = ground_colour(part, place[0], place[1], streets[0], streets[1], streets[2], bank, seed, foot)
+        rgb = ground_colour(
+            part, place[0], place[1], streets[0], streets[1], streets[2], bank, seed, foot
+        )
     else:
         face = met_face(solids.boxes, found, ray, t)
         normal = _normal(face)
@@ -206,7 +234,13 @@ def look(  # noqa: PLR0913, PLR0917 - everything that one ray can meet
     if own > 0:
         r, g, b = r + 0.55 * rgb[0] + 0.3, g + 0.45 * rgb[1] + 0.2, b + 0.25 * rgb[2] + 0.05
     haze = 1.0 - math.exp(-light[19] * t * length)
-    return r + haze * (light[12] - r), g + haze * (light[13] - g), b + haze * (light[14] - b), t, ident
+    return (
+        r + haze * (light[12] - r),
+        g + haze * (light[13] - g),
+        b + haze * (light[14] - b),
+        t,
+        ident,
+    )
 
 
 @kernel
@@ -261,7 +295,12 @@ def render_rows(  # noqa: PLR0913, PLR0917 - a kernel has no objects to hide its
 
 @kernel
 def _is_edge(
-    colour: NDArray[np.float32], ident: NDArray[np.int64], row: int, column: int, row2: int, column2: int
+    colour: NDArray[np.float32],
+    ident: NDArray[np.int64],
+    row: int,
+    column: int,
+    row2: int,
+    column2: int,
 ) -> bool:
     """Say whether two pixels see different parts in visibly different colours."""
     if ident[row, column] == ident[row2, column2]:
@@ -289,7 +328,7 @@ def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
     ident: NDArray[np.int64],
     smooth: NDArray[np.float32],
 ) -> None:
-    """Copy rows to ``smooth``; where two parts meet, average four more rays into the pixel.
+    """Copy rows to ``smooth``; where two parts meet, average two more rays into the pixel.
 
     Args:
         first: First row.
@@ -312,7 +351,6 @@ def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
         up, down = max(row - 1, 0), min(row + 1, height - 1)
         for column in range(width):
             left, right = max(column - 1, 0), min(column + 1, width - 1)
-            here = ident[row, column]
             for k in range(3):
                 smooth[row, column, k] = colour[row, column, k]
             if not (
@@ -326,9 +364,9 @@ def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
             # The change of the ray from one pixel to the next, for places inside the pixel.
             wide = (rays[row, right, 0] - rays[row, left, 0]) / (right - left)
             tall = (rays[down, column, 1] - rays[up, column, 1]) / (down - up)
-            for k in range(4):
-                px = x + wide * ((0.125, -0.375, 0.375, -0.125)[k])
-                py = y + tall * ((-0.375, -0.125, 0.125, 0.375)[k])
+            for k in range(2):
+                px = x + wide * ((-0.3, 0.3)[k])
+                py = y + tall * ((0.2, -0.2)[k])
                 ray = Ray(
                     pose[0, 3], pose[1, 3], pose[2, 3],
                     pose[0, 0] * px + pose[0, 1] * py + pose[0, 2],
@@ -340,4 +378,4 @@ def smooth_rows(  # noqa: PLR0913, PLR0917 - as render_rows
                 smooth[row, column, 1] += g
                 smooth[row, column, 2] += b
             for k in range(3):
-                smooth[row, column, k] *= 0.2
+                smooth[row, column, k] /= 3.0

@@ -99,7 +99,8 @@ def _style(house: House | None) -> list[float]:
     return used + [0.0] * (HOUSE_FIELDS - len(used))
 
 
-def solid_arrays(solids: list[Solid], *, bounds_m: tuple[float, float, float, float]
+def solid_arrays(
+    solids: list[Solid], *, bounds_m: tuple[float, float, float, float]
 ) -> SolidArrays:
     """Pack boxes for the kernels and index them by cells of 4 metres.
 

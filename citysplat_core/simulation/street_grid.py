@@ -52,7 +52,7 @@ class StreetGrid:
 
     @property
     def bounds_m(self) -> tuple[float, float, float, float]:
-        """West, south, east and north edge of the driven area, metres: half a block off its streets."""
+        """West, south, east and north edge, metres: half a block off the outer streets."""
         half = self.pitch_m / 2
         return (
             self.street_x(0) - half,

@@ -20,8 +20,8 @@ def world_table(town: Town, captures: Items[Capture]) -> pa.Table:
     Returns:
         One row a photo: image_id int64; lon, lat (degrees), altitude (metres, NaN if missing),
         compass_angle (degrees clockwise from north); computed_lon, computed_lat,
-        computed_altitude, computed_compass_angle (NaN if missing); rotation (axis-angle, camera from
-        local East-North-Up, null if missing); camera_type; camera_parameters (focal / longest
+        computed_altitude, computed_compass_angle (NaN if missing); rotation (axis-angle, camera
+        from local East-North-Up, null if missing); camera_type; camera_parameters (focal / longest
         side, k1, k2; null if missing); width, height of the original, pixels; captured_at (ms
         since 1970); sequence, creator_id, creator_username, organization_id (null if none), make,
         model, quality_score, is_pano, foot, exif_orientation.
@@ -37,7 +37,7 @@ def world_table(town: Town, captures: Items[Capture]) -> pa.Table:
     computed[has_sfm] = town.frame.lon_lat_alt(said.computed_enu[has_sfm])
     vectors = pa.list_(pa.float64())
 
-    def rows(values: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+    def rows(values: np.ndarray) -> pa.Array:
         return pa.array(
             [list(v) if k else None for v, k in zip(values.tolist(), has_sfm, strict=True)], vectors
         )

@@ -34,7 +34,7 @@ class TextureBank(NamedTuple):
     Attributes:
         pixels: All levels of all pictures, RGBA, uint8, shape (P, 4).
         layout: For each picture its width, height, number of levels, then the first row in
-            ``pixels`` of each level, int32, shape (N_TEXTURES, 3 + MAX_LEVELS). Sizes are powers of 2.
+            ``pixels`` of each level, int32, shape (N_TEXTURES, 3 + MAX_LEVELS); powers of 2.
     """
 
     pixels: NDArray[np.uint8]

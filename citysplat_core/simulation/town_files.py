@@ -80,7 +80,8 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _area(town: Town) -> bytes:
     """Give the driven area, widened by three metres of GPS error, as GeoJSON."""
-    west, south, east, north = np.array(town.grid.bounds_m) + [-3.0, -3.0, 3.0, 3.0]
+    edges = np.array(town.grid.bounds_m) + np.array([-3.0, -3.0, 3.0, 3.0])
+    west, south, east, north = edges.tolist()
     ring_m = [(west, south), (east, south), (east, north), (west, north), (west, south)]
     corners = np.array([(x, y, 0.0) for x, y in ring_m])
     enu = corners @ np.linalg.inv(town.town_from_enu).T

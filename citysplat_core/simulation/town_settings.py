@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class TownSettings(BaseModel):
-    """Everything that decides a simulated town; the same settings give the same town, byte for byte.
+    """Everything that decides a simulated town; the same settings give the same town.
 
     The number of photos decides the extent: streets are added until driving them in both
     directions at about ``spacing_m`` uses up the photos. The origin of the city frame lies in the
@@ -25,13 +25,13 @@ class TownSettings(BaseModel):
     n_photos: int = Field(200, ge=4, le=200_000)
     """How many photos are taken."""
     spacing_m: float = Field(4.0, gt=0.5, le=30.0)
-    """Wished distance between photos of a drive, metres; stretched to fit ``n_photos``."""
+    """Wished distance between photos of a drive, metres; changed to fit ``n_photos``."""
     block_m: float = Field(52.0, ge=40.0, le=200.0)
     """Distance between the centre lines of parallel streets, metres."""
     n_streets_east: int = Field(0, ge=0, le=200)
     """How many driven streets lie side by side from west to east; 0 takes it from ``n_photos``."""
     n_streets_north: int = Field(0, ge=0, le=200)
-    """How many driven streets lie side by side from south to north; 0 takes it from ``n_photos``."""
+    """How many driven streets lie side by side from south to north; 0: as ``n_photos`` asks."""
     photo_width_px: int = Field(640, ge=64, le=4096)
     """Longest side of a photo, pixels."""
     origin_lon: float = Field(8.54736328125, ge=-180, le=180)
@@ -83,8 +83,8 @@ class TownSettings(BaseModel):
     def _shares_leave_drives(self) -> Self:
         if self.sideways_share + self.pedestrian_share > 0.8:
             raise ValueError(
-                f"sideways_share {self.sideways_share} and pedestrian_share {self.pedestrian_share} "
-                "leave less than a fifth of the photos to forward drives"
+                f"sideways_share {self.sideways_share} and pedestrian_share "
+                f"{self.pedestrian_share} leave less than a fifth of the photos to forward drives"
             )
         if (self.n_streets_east == 0) != (self.n_streets_north == 0):
             raise ValueError("give both n_streets_east and n_streets_north, or neither")

@@ -30,12 +30,20 @@ def moving_cars(town: Town, capture: Capture) -> list[Solid]:
             if abs((north if along_x else east) - centre) > _SEEN_M:
                 continue
             place = (east, north) if along_x else (north, east)
-            solids += _street_cars(town, capture, along_x=along_x, number=number, centre=centre, place=place)
+            solids += _street_cars(
+                town, capture, along_x=along_x, number=number, centre=centre, place=place
+            )
     return solids
 
 
-def _street_cars(  # noqa: PLR0913 - one street of many
-    town: Town, capture: Capture, *, along_x: bool, number: int, centre: float, place: tuple[float, float]
+def _street_cars(
+    town: Town,
+    capture: Capture,
+    *,
+    along_x: bool,
+    number: int,
+    centre: float,
+    place: tuple[float, float],
 ) -> list[Solid]:
     """Place the cars of one street; ``place`` is the camera's place along and across streets."""
     rng = np.random.default_rng([capture.sequence.seed, int(along_x), number])
@@ -45,7 +53,11 @@ def _street_cars(  # noqa: PLR0913 - one street of many
     for _ in range(int(rng.poisson(town.settings.moving_cars * length / 100.0))):
         forward = bool(rng.random() < 0.5)
         sign = 1.0 if forward else -1.0
-        start, speed, seed = rng.uniform(0, length), rng.uniform(6.0, 10.0), int(rng.integers(2**31))
+        start, speed, seed = (
+            rng.uniform(0, length),
+            rng.uniform(6.0, 10.0),
+            int(rng.integers(2**31)),
+        )
         along = float((start + sign * speed * capture.elapsed_s) % length + low)
         lane = centre + (-sign if along_x else sign) * LANE_M  # one drives on the right
         apart = abs(along - place[0])

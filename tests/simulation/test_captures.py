@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def test_a_slope_lifts_the_cameras_with_the_ground():
 
 
 def test_time_runs_forward_in_a_sequence(captures):
-    for before, after in zip(captures[:-1], captures[1:], strict=True):
+    for before, after in pairwise(captures):
         if before.sequence is after.sequence:
             assert after.captured_at_ms > before.captured_at_ms
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -31,7 +33,8 @@ def _true_matches(town, a, b):
     """Count SIFT matches within two pixels of the epipolar line that the true poses give."""
     sift = cv2.SIFT_create(4000)
     found = [
-        sift.detectAndCompute(cv2.cvtColor(photo(town, c), cv2.COLOR_RGB2GRAY), None) for c in (a, b)
+        sift.detectAndCompute(cv2.cvtColor(photo(town, c), cv2.COLOR_RGB2GRAY), None)
+        for c in (a, b)
     ]
     pairs = cv2.BFMatcher().knnMatch(found[0][1], found[1][1], k=2)
     good = [m for m, n in pairs if m.distance < 0.8 * n.distance]
@@ -48,7 +51,7 @@ def test_neighbouring_photos_match_as_the_true_poses_say():
     town = build_town(TownSettings(n_photos=200))
     captures = plan_captures(town)
     plain = [
-        (a, b) for a, b in zip(captures[:-1], captures[1:], strict=True)
+        (a, b) for a, b in pairwise(captures)
         if a.sequence is b.sequence and a.sequence.overlay == "none"
         and not a.sequence.is_dusk and not a.is_blurred and not b.is_blurred
     ]  # fmt: skip

@@ -40,7 +40,9 @@ def test_depth_and_colour_of_one_view_agree_with_the_next(drive, views):
     pixels, depth = _pixels(drive[1], world)
     camera = drive[1].camera
     column, row = np.floor(pixels).astype(int).T
-    seen = (depth > 0.5) & (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height)
+    seen = (
+        (depth > 0.5) & (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height)
+    )
     seen &= (column > 0) & (pixels[:, 0] > 0)
     column, row, depth = column[seen], row[seen], depth[seen]
     there = views[1].depth_m[row, column]

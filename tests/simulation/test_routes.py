@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ def _grid(n_photos=600):
 def test_every_piece_of_street_is_driven_once_in_each_direction():
     grid = _grid()
     trails = _trails(np.random.default_rng(0), grid)
-    driven = Counter(edge for trail in trails for edge in zip(trail[:-1], trail[1:], strict=True))
+    driven = Counter(edge for trail in trails for edge in pairwise(trail))
     assert driven == Counter(_edges(grid))
 
 
