@@ -120,6 +120,8 @@ class MatchingSettings(_Settings):
     """Lowe's ratio: best distance over second best."""
     min_inliers: int = Field(20, ge=8)
     """Fewest inliers of a verified pair."""
+    min_inliers_across: int = Field(30, ge=8)
+    """Fewest inliers of a verified pair whose photos are not of one sequence."""
     max_verified_distance_m: float = Field(60.0, gt=0)
     """A verified pair whose GPS positions are farther apart is refused, metres."""
     max_heading_error_deg: float = Field(60.0, gt=0, le=180)
@@ -127,7 +129,7 @@ class MatchingSettings(_Settings):
     max_rotation_error_deg: float = Field(8.0, gt=0, le=180)
     """A pair that disagrees with the rotations of all others is refused, degrees."""
     max_direction_error_deg: float = Field(15.0, gt=0, le=180)
-    """A pair whose baseline points elsewhere than GPS says is refused, degrees (GPS noise on top)."""
+    """A pair whose baseline is this far from the GPS one is refused, degrees (GPS noise on top)."""
     gps_sigma_m: float = Field(4.0, gt=0)
     """Expected error of a GPS position against its neighbour's, metres."""
     seed: int = 0

@@ -35,8 +35,8 @@ class Verdict:
     """What the gates said.
 
     Attributes:
-        reasons: The refusing test of every pair (distance, heading, rotation, direction), "" for
-            the kept ones, one an edge.
+        reasons: The test that refused it (distance, weak, heading, rotation, direction), or "";
+            one an edge.
         headings: The headings that were believed.
         notes: What a reader should know, as tests that were not believed.
     """
@@ -62,6 +62,8 @@ def judge_pairs(photos: Photos, edges: Edges, settings: MatchingSettings) -> Ver
     move = photos.east_north_m[second] - photos.east_north_m[first]
     distance_m = np.hypot(move[:, 0], move[:, 1])
     reasons[distance_m > settings.max_verified_distance_m] = "distance"
+    weak = ~_of_one_sequence(photos, edges) & (edges.n_inliers < settings.min_inliers_across)
+    reasons[(reasons == "") & weak] = "weak"
     headings = settle_headings(photos, edges.select(reasons == ""))
     excused = _excuses(photos, edges)
     turned = heading_errors_deg(headings.heading_deg, edges) > settings.max_heading_error_deg
@@ -82,10 +84,14 @@ def _excuses(photos: Photos, edges: Edges) -> dict[str, NDArray[np.bool_]]:
     get wrong in them does not make their matches wrong: a homography has two poses (true pairs of
     one walk were 102 degrees off), and a move along the optical axis is easily solved backwards.
     """
-    first, second = photos.sequence[edges.rows[:, 0]], photos.sequence[edges.rows[:, 1]]
-    same = (first == second) & (first != NO_SEQUENCE)
+    same = _of_one_sequence(photos, edges)
     planar = same & (edges.config == PLANAR)
     return {"heading": planar, "rotation": planar, "direction": same}
+
+
+def _of_one_sequence(photos: Photos, edges: Edges) -> NDArray[np.bool_]:
+    first, second = photos.sequence[edges.rows[:, 0]], photos.sequence[edges.rows[:, 1]]
+    return np.asarray((first == second) & (first != NO_SEQUENCE))
 
 
 def heading_errors_deg(heading_deg: NDArray[np.float64], edges: Edges) -> NDArray[np.float64]:

@@ -86,3 +86,13 @@ def test_cameras_that_cannot_both_be_upright_have_no_heading_error():
 def test_no_pairs_give_an_empty_verdict(town):
     edges = town.edges(np.zeros((0, 2), dtype=np.int64))
     assert judge_pairs(town.photos, edges, MatchingSettings()).reasons == ()
+
+
+def test_a_weak_pair_is_kept_inside_a_sequence_and_refused_across(town):
+    edges = town.edges(town.true_rows())
+    edges.n_inliers[:] = 25
+    sequence = town.photos.sequence
+    same = sequence[edges.rows[:, 0]] == sequence[edges.rows[:, 1]]
+    reasons = np.array(judge_pairs(town.photos, edges, MatchingSettings()).reasons)
+    assert (reasons[~same] == "weak").all()
+    assert not (reasons[same] == "weak").any()
