@@ -69,7 +69,7 @@ class PhotoSettings(_Settings):
 
     size_px: Literal[256, 1024, 2048, 0] = 1024
     """Width of the downloaded photo; 0: the original."""
-    min_blur_score: float | None = -6.5
+    min_blur_score: float | None = -4.5
     """Photos with a lower sharpness score are rejected; null keeps all."""
     min_luminance: float = Field(12.0, ge=0, le=255)
     """Photos with a darker mean (0 to 255) are rejected."""
@@ -192,12 +192,13 @@ class AlignSettings(_Settings):
 class SplatSettings(_Settings):
     """How the Gaussians of a box are trained."""
 
-    iterations: int = Field(900, ge=10)
-    """Training steps; 7,000 to 30,000 on a GPU."""
+    iterations: int = Field(2400, ge=10)
+    """Training steps; 7,000 to 30,000 on a GPU (with ``width_px`` 1024, ``max_gaussians`` 1000000
+    and ``sh_degree`` 3)."""
     width_px: int = Field(320, ge=64)
     """Photos are scaled to this width for training; 1,024 or more on a GPU."""
-    max_gaussians: int = Field(40_000, ge=1000)
-    """Most Gaussians of a box; memory and file size follow from it."""
+    max_gaussians: int = Field(25_000, ge=1000)
+    """Most Gaussians of a box, sky not counted; memory and file size follow from it."""
     sh_degree: int = Field(2, ge=0, le=3)
     """Degree of the view-dependent colour."""
     holdout_every: int = Field(8, ge=2)
