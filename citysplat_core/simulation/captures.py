@@ -30,6 +30,8 @@ class Sequence:
         creator_username: Name of the person.
         organization_id: Number of an organisation, or None.
         is_dusk: Whether it is taken at dusk.
+        has_altitude: Whether its GPS gives altitudes.
+        is_compass_bad: Whether its compass is grossly wrong.
         overlay: What covers a part of every photo.
         exposure: Factor of brightness.
         white_balance: Factors of red, green and blue.
@@ -44,6 +46,8 @@ class Sequence:
     creator_username: str
     organization_id: int | None
     is_dusk: bool
+    has_altitude: bool
+    is_compass_bad: bool
     overlay: Overlay
     exposure: float
     white_balance: tuple[float, float, float]
@@ -175,6 +179,7 @@ class _People:
         self._rng, self._settings = rng, town.settings
         self._creators = [int(v) for v in rng.integers(10**14, 10**15, max(3, n_sequences // 3))]
         self._organizations = [int(v) for v in rng.integers(10**14, 10**15, 4)]
+        self._count = self._n_overlays = 0
         self._cameras: dict[tuple[int, bool], Camera] = {}
 
     def _camera(self, person: int, *, on_foot: bool) -> Camera:
@@ -191,10 +196,11 @@ class _People:
         rng, settings = self._rng, self._settings
         person = int(rng.integers(len(self._creators)))
         creator = self._creators[person]
-        draw = rng.random(3)
+        number, self._count = self._count, self._count + 1
         overlay: Overlay = "none"
-        if kind == "drive" and draw[0] < settings.overlay_share:
-            overlay = "bonnet" if draw[1] < 0.6 else "banner"
+        if kind == "drive" and _is_due(number, settings.overlay_share, 0.8):
+            overlay = "banner" if self._n_overlays % 2 else "bonnet"
+            self._n_overlays += 1
         look = 0.0
         if kind == "sideways":
             look = float(rng.choice(_SIDE_LOOKS_DEG)) + 2 * float(rng.standard_normal())
@@ -207,13 +213,20 @@ class _People:
             creator_id=creator,
             creator_username=f"user{creator % 1000:03d}",
             organization_id=organization,
-            is_dusk=bool(draw[2] < settings.dusk_share),
+            is_dusk=_is_due(number, settings.dusk_share, 0.5),
+            has_altitude=not _is_due(number, settings.missing_altitude_share, 0.3),
+            is_compass_bad=_is_due(number, settings.bad_compass_share, 0.6),
             overlay=overlay,
             exposure=float(np.exp(0.09 * rng.standard_normal())),
             white_balance=(float(tone[0]), float(tone[1]), float(tone[2])),
             look_deg=look,
             seed=int(rng.integers(2**31)),
         )
+
+
+def _is_due(number: int, share: float, phase: float) -> bool:
+    """Say whether a sequence is one of the given share: evenly, so that small towns have some."""
+    return math.floor((number + 1) * share + phase) > math.floor(number * share + phase)
 
 
 def _along(

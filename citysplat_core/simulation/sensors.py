@@ -82,8 +82,7 @@ def _read_sequence(settings: TownSettings, photos: list[Capture], parts: _Parts)
     scale = np.array([1.0, 1.0, 2.0])  # GPS heights are about twice as bad
     bias = settings.gps_bias_m * scale * rng.standard_normal(3)
     gps = truth + bias + settings.gps_noise_m * scale * _drift(rng, count, 3, _MEMORY)
-    has_altitude = rng.random() >= settings.missing_altitude_share
-    if not has_altitude:
+    if not sequence.has_altitude:
         gps[:, 2] = np.nan
     computed = truth + bias + settings.computed_noise_m * scale * _drift(rng, count, 3, 0.8)
     turn = np.radians(rng.normal(0, 0.5, 3) + rng.normal(0, 0.35, (count, 3)))
@@ -109,11 +108,10 @@ def _compass(
     """Read a compass; of a sideways camera it often says where the car goes."""
     looks = np.array([photo.heading_deg for photo in photos])
     goes = np.array([photo.travel_heading_deg for photo in photos])
-    draw = rng.random(2)
     offset = settings.compass_bias_deg * rng.standard_normal()
-    if draw[0] < settings.bad_compass_share:
+    if sequence.is_compass_bad:
         offset = rng.uniform(60, 300)
-    if sequence.kind == "sideways" and draw[1] < 0.5:
+    if sequence.kind == "sideways" and rng.random() < 0.5:
         looks = goes
     noise = settings.compass_noise_deg * rng.standard_normal(len(photos))
     return np.asarray((looks + offset + noise) % 360)

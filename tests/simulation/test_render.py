@@ -17,7 +17,7 @@ def _pixels(capture, world):
     """Pixels (pixel centres at +0.5) and z-depths of world points."""
     camera = capture.camera
     local = (world - capture.centre) @ capture.rotation.T
-    flat = local[..., :2] / local[..., 2:]
+    flat = local[..., :2] / np.maximum(local[..., 2:], 0.05)
     r2 = (flat**2).sum(-1, keepdims=True)
     flat = flat * (1 + camera.k1 * r2 + camera.k2 * r2**2)
     return flat * camera.focal_px + [camera.width / 2, camera.height / 2], local[..., 2]
