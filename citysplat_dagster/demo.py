@@ -64,8 +64,9 @@ def build_demo(
                 "kind": "mapillary",
                 "tiles_url": url,
                 "graph_url": url,
-                "tiles_per_min": 6000,
-                "connections": 4,
+                "tiles_per_min": 60_000,
+                "connections": 8,
+                "read_timeout_s": 60,
             },
             sections=_SECTIONS.format(zoom=SMALL_ZOOM if is_small else BOX_ZOOM)
             + (_SMALL if is_small else ""),

@@ -30,7 +30,8 @@ class CityFrame:
 
     def __post_init__(self) -> None:
         """Refuse an origin outside the datum's range, and NaN."""
-        values = (self.origin_lon, self.origin_lat, self.origin_alt_m)
+        # A numpy float would put its type into the pipeline's text, and PROJ would read a zero.
+        values = (float(self.origin_lon), float(self.origin_lat), float(self.origin_alt_m))
         if not (abs(values[0]) <= 180 and abs(values[1]) < 90 and abs(values[2]) < 1e5):
             raise GeoreferenceError(
                 f"frame origin lon={values[0]}, lat={values[1]}, alt={values[2]}",

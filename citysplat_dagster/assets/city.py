@@ -1,9 +1,12 @@
 """The finished city: owned Gaussians, the viewer, the map."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from citysplat_core.city import BoxInputs, build_city
 from citysplat_core.settings import CitySettings
+from citysplat_core.storage import digest_of, read_failures
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
 from citysplat_dagster.results import result_of
@@ -22,7 +25,8 @@ def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """The city as a static page: map, splats, cameras, attribution."""
         plan, alignment = city.need("box_plan"), city.find("city_alignment")
-        boxes = {b.key: _inputs_of(city, b.key) for b in city.plan.boxes}
+        failed = {f.partition: f.message for f in read_failures(city.city.root)}
+        boxes = {b.key: _inputs_of(city, b.key, failed) for b in city.plan.boxes}
         versions = {
             f"{asset} {b.key}": a.version
             for b in city.plan.boxes
@@ -34,6 +38,7 @@ def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
             inputs={
                 "box_plan": plan.version,
                 "city_alignment": alignment.version if alignment else "",
+                "states": digest_of([[b.key, b.state, b.reason] for b in boxes.values()]),
                 **versions,
             },
             build=lambda out, work, progress: build_city(
@@ -52,10 +57,12 @@ def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
     return [city_tiles]
 
 
-def _inputs_of(city: CityResource, box: str) -> BoxInputs:
+def _inputs_of(city: CityResource, box: str, failed: Mapping[str, str]) -> BoxInputs:
     splat, model = city.find("splat", box), city.find("sparse_model", box)
     images = city.find("box_images", box)
-    if splat is None:
+    if splat is None and box in failed:
+        state, reason = "failed", failed[box]
+    elif splat is None:
         state, reason = "missing", "no splat yet: see `citysplat status`"
     elif splat.skipped:
         state, reason = "skipped", splat.skipped

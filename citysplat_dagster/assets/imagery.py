@@ -53,7 +53,7 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
                 source=city.source(),
                 out=out,
                 work=work,
-                refresh=as_of != _FIRST,
+                refresh=config.refetch,
                 progress=progress,
             )
             return _with_digest(report, out / "found.parquet")

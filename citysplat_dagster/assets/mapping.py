@@ -21,8 +21,8 @@ def build_mapping(settings: CitySettings, partitions: Partitions) -> list[dg.Ass
 
 def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefinition:
     deps = [
-        "box_matches",
         dg.AssetDep("box_images", partition_mapping=partitions.boxes_from_boxes),
+        dg.AssetDep("box_matches", partition_mapping=partitions.boxes_from_boxes),
     ]
     if partitions.fringes is not None:
         deps.append(dg.AssetDep("fringe_matches", partition_mapping=partitions.boxes_from_fringes))
@@ -51,11 +51,13 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
         ]
         boxes = sorted({box, *(side for f in fringes for side in f.partition.split("--"))})
         images = {k: city.need("box_images", k) for k in boxes}
+        around = {k: m for k in boxes if k != box and (m := city.find("box_matches", k))}
         made = city.produce(
             context,
             inputs={
                 "members": fringe_members(plan.path, *(f.partition for f in fringes)),
                 "box_matches": matches.version,
+                **{f"matches {k}": a.version for k, a in around.items()},
                 **{f"fringe {f.partition}": f.version for f in fringes},
                 **{f"images {k}": a.version for k, a in images.items()},
             },
@@ -63,6 +65,7 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
                 box,
                 box_images={k: a.path for k, a in images.items()},
                 box_matches=matches.path,
+                neighbour_matches={k: a.path for k, a in around.items()},
                 fringe_matches={f.partition: f.path for f in fringes},
                 fringe_images=plan.path / "fringe_images.parquet",
                 out=out,
