@@ -159,7 +159,8 @@ class MappingSettings(_Settings):
     min_refine_images: int = Field(20, ge=3)
     """A camera with known focal length is refined only if the box has this many of its photos."""
     enough_share: float = Field(0.9, ge=0, le=1)
-    """``auto``: content when this share of the connected photos is explained; else tries the next."""
+    """``auto``: content when this share of the connected photos is explained; else tries the
+    next."""
     max_runtime_s: int = Field(3600, ge=10)
     """Longest time for one mapper run; what is solved by then is kept, seconds."""
     seed: int = 0
