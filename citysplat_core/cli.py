@@ -11,7 +11,7 @@ from rich.table import Table
 from citysplat_core.city.new_city import new_city
 from citysplat_core.city.picture_report import write_city_report
 from citysplat_core.city.server import serving
-from citysplat_core.city.status import box_rows
+from citysplat_core.city.status import box_rows, skip_reasons
 from citysplat_core.city.summary import summarize
 from citysplat_core.errors import CitySplatError, ConfigError
 from citysplat_core.settings import City, load_city
@@ -80,6 +80,8 @@ def status(city_path: Path) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    for line in skip_reasons(city):
+        console.print(f"[yellow]skipped[/] {line}", soft_wrap=True, highlight=False)
     failures = read_failures(city.root)
     for failure in failures:
         console.print(

@@ -112,7 +112,7 @@ class MatchingSettings(_Settings):
     """Largest distance of a spatial or fringe pair, metres."""
     max_neighbours: int = Field(20, ge=1)
     """Most spatial neighbours a photo."""
-    max_turn_deg: float = Field(100.0, gt=0, le=180)
+    max_turn_deg: float = Field(90.0, gt=0, le=180)
     """Largest difference of two compass headings of a spatial or fringe pair, degrees."""
     sequence_steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Steps along a sequence that make a pair, forwards."""
@@ -148,8 +148,9 @@ class MappingSettings(_Settings):
     max_median_residual_m: float = Field(6.0, gt=0)
     """A component with a larger median GPS residual is not accepted, metres."""
     max_median_residual_share: float = Field(0.15, ge=0, le=1)
-    """Where GPS is poor, a median residual of up to this share of the component's own size is accepted
-    too, with a warning as its reason, but never more than 4 times ``max_median_residual_m``."""
+    """Where GPS is poor, a median residual of up to this share of the component's own size is
+    accepted too, with a warning as its reason, but never more than 4 times
+    ``max_median_residual_m``."""
     max_scale_std: float = Field(0.25, gt=0)
     """A component whose scale GPS fixes worse than this (relative) is not accepted."""
     gps_sigma_m: float = Field(4.0, gt=0)
@@ -220,8 +221,8 @@ class TilesSettings(_Settings):
     attribution: str = ""
     """Credit line that the page always shows; from the photos' source if empty."""
     environment_beyond_m: float = Field(150.0, gt=0)
-    """Gaussians farther than this from the box's square, or this far above or below its cameras, are
-    its backdrop (sky): shown only while the box itself is entered, metres."""
+    """Gaussians farther than this from the box's square, or this far above or below its cameras,
+    are its backdrop (sky): shown only while the box itself is entered, metres."""
     min_opacity: float = Field(1 / 255, gt=0, lt=1)
     """Gaussians that are more transparent are left out; 1/255 never shows in a picture."""
     sh_degree: int = Field(2, ge=0, le=3)
@@ -236,7 +237,7 @@ class BackupSettings(_Settings):
     bucket: str = _machine("")
     """Bucket name."""
     prefix: str = _machine("")
-    """Prefix of every key."""
+    """Prefix of every key; the city's name if empty, so that cities can share a bucket."""
     region: str = _machine("us-east-1")
     """Region name, for B2 the part of the endpoint."""
 

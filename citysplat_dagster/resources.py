@@ -161,7 +161,7 @@ def bucket_of(city: City) -> ObjectStore:
         bucket=settings.bucket,
         key_id=os.environ.get("CITYSPLAT_S3_KEY_ID", ""),
         secret=os.environ.get("CITYSPLAT_S3_SECRET", ""),
-        prefix=settings.prefix,
+        prefix=settings.prefix or city.settings.name.replace(" ", "-"),
         region=settings.region,
     )
 

@@ -11,10 +11,10 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
     """Give a table of the boxes: one row each, one column a stage.
 
     Returns:
-        Headings, and cells: ``done`` with a number, ``skipped`` with the reason, ``FAILED``, or
-        ``-`` where nothing was made yet. Without a plan there are no rows.
+        Headings, and cells: a stage's number where it is done, ``skipped`` (``skip_reasons`` tells
+        why), ``FAILED``, or ``-`` where nothing was made yet. Without a plan there are no rows.
     """
-    columns = ["box", "photos", *BOX_STAGES, "fringes"]
+    columns = ["box", "photos", "usable", "features", "pairs", "model", "splat", "fringes"]
     plan_file = city.root / "plan.json"
     if not plan_file.is_file():
         return columns, []
@@ -29,13 +29,28 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
+def skip_reasons(city: City) -> list[str]:
+    """Give one line a skipped stage of a box: box, stage and reason."""
+    plan_file = city.root / "plan.json"
+    if not plan_file.is_file():
+        return []
+    store = ArtifactStore(city.root)
+    return [
+        f"{box.key} {stage}: {found.skipped}"
+        for box in load_plan(plan_file).boxes
+        for stage in BOX_STAGES
+        if (found := store.find(stage, box.key)) is not None and found.skipped
+    ]
+
+
 _NUMBERS = {
-    "box_images": ("ok", "ok"),
-    "box_features": ("n_images", "photos"),
-    "box_matches": ("pairs_verified", "pairs"),
-    "sparse_model": ("n_home_registered", "registered"),
-    "splat": ("psnr_db", "dB"),
+    "box_images": "ok",
+    "box_features": "n_images",
+    "box_matches": "pairs_verified",
+    "sparse_model": "n_home_registered",
+    "splat": "psnr_db",
 }
+"""The count that stands for a stage: photos, photos, pairs, registered photos, dB."""
 
 
 def _cell(store: ArtifactStore, failed: set[tuple[str, str]], asset: str, box: str) -> str:
@@ -45,8 +60,6 @@ def _cell(store: ArtifactStore, failed: set[tuple[str, str]], asset: str, box: s
     if artifact is None:
         return "-"
     if artifact.skipped:
-        return f"skipped: {artifact.skipped}"
-    name, unit = _NUMBERS[asset]
-    value = artifact.counts.get(name)
-    number = f"{value:.1f}" if isinstance(value, float) else str(value)
-    return f"done ({number} {unit})"
+        return "skipped"
+    value = artifact.counts.get(_NUMBERS[asset])
+    return f"{value:.1f} dB" if isinstance(value, float) else str(value)

@@ -1,9 +1,8 @@
 """Mappers behind one small interface: a database in, reconstructions out."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Final, Protocol
 import pycolmap
 
 from citysplat_core.errors import MappingError
+from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.georegister import Positions
 from citysplat_core.mapping.vouching import Partners
 from citysplat_core.settings import MappingSettings
@@ -135,17 +135,6 @@ def by_size(models: Any, min_size: int) -> list[pycolmap.Reconstruction]:  # noq
     """Drop too small models and sort the rest by falling size."""
     kept = [model for model in models if model.num_reg_images() >= min_size]
     return sorted(kept, key=lambda model: (-model.num_reg_images(), min(model.reg_image_ids())))
-
-
-@contextmanager
-def quiet_colmap() -> Iterator[None]:
-    """Keep COLMAP's own log, which it writes to stderr, to errors while the block runs."""
-    before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = 3
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = before
 
 
 def run_mapper(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.components import Component
-from citysplat_core.mapping.mappers import quiet_colmap
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.strategy import Attempt, attempt_all
 from citysplat_core.mapping.tables import (
@@ -41,7 +41,6 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
     n_threads: int,
     progress: Progress,
     neighbour_matches: Mapping[str, Path] | None = None,
-    box_features: Mapping[str, Path] | None = None,
 ) -> StepReport:
     """Solve the sparse models of a box and place them in the city frame.
 
@@ -58,7 +57,6 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
         progress: Called after every registered photo.
         neighbour_matches: ``box_matches`` artifacts of the neighbours; ties their fringe photos to
             each other, which steadies them in this model. Optional.
-        box_features: Not read: keypoints come with the matches.
 
     Returns:
         Counts; ``skipped`` if there is nothing to map or nothing is accepted, and then the tables
@@ -67,7 +65,6 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
     Raises:
         MappingError: Inputs are missing, or COLMAP failed.
     """
-    del box_features
     workspace = build_workspace(
         box,
         box_images=box_images,

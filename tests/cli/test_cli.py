@@ -101,7 +101,7 @@ def test_status_of_a_new_city_is_an_empty_table(tmp_path: Path) -> None:
     assert call("init", tmp_path, "--area", AREA).exit_code == 0
     result = call("status", "--city", tmp_path)
     assert result.exit_code == 0
-    assert "box_images" in result.output
+    assert "features" in result.output
 
 
 def test_the_summary_of_a_new_city_says_null_and_not_zero(tmp_path: Path) -> None:
