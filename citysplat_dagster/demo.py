@@ -11,7 +11,7 @@ from citysplat_core.settings import City, load_city
 from citysplat_core.simulation import TownSettings, write_town
 from citysplat_core.simulation.town_server import free_port, serve_town
 
-DEMO_PHOTOS = 200
+DEMO_PHOTOS = 240
 SMALL_PHOTOS = 40
 BOX_ZOOM = 19
 SMALL_ZOOM = 18
@@ -41,7 +41,7 @@ def build_demo(
 
     Args:
         folder: Where; a demo that is there already is gone on with.
-        n_photos: Photos of a new town; None: 200, or 40 if small.
+        n_photos: Photos of a new town; None: 240, or 40 if small.
         is_small: Few photos, 2 boxes, few training steps.
         say: Prints a line.
 
@@ -75,7 +75,7 @@ def build_demo(
         )
     city = load_city(folder)
     port = urlsplit(city.settings.source.graph_url).port or 0
-    say("Starting the town's server (the first photo takes a while: the renderer is compiled)")
+    say("Starting the town's server; the first photo waits for the renderer's compilation")
     with serve_town(town, port=port) as url:
         say(f"Serving the town at {url} by Mapillary's protocol")
         yield city

@@ -70,6 +70,7 @@ class Display:
         self._console.print(
             f"{clock:7.1f} s  {mark} {job:<14}{key:<28} {outcome.seconds:6.1f} s",
             highlight=False,
+            soft_wrap=True,
         )
         for note in outcome.notes:
             self._console.print(f"           [yellow]{note}[/]", highlight=False, soft_wrap=True)

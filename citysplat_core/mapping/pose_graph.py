@@ -1,8 +1,8 @@
 """One similarity per component, so that shared photos agree and GPS is kept.
 
-Unknowns are seven numbers a component: log scale, rotation vector, shift. The pull of shared photos
-alone would shrink the scales of the models to nothing (the fewer metres, the smaller the seams), so
-every log scale is held near its georegistered value.
+Unknowns are seven numbers a component: log scale, rotation vector, shift. Seams measured in metres
+would shrink the models (the fewer metres, the smaller the seams): they are measured in the models' own
+units, and every log scale is held near its georegistered value.
 """
 
 from dataclasses import dataclass, replace
@@ -168,6 +168,8 @@ def _residuals(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
     a, b = graph.seams[:, 0], graph.seams[:, 1]
     cameras = graph.cameras
     gap = (found.centers(cameras, a) - found.centers(cameras, b)) / sigmas.seam_m
+    # In the models' own units: else the whole city shrinks, because that narrows every seam.
+    gap /= np.sqrt(found.scale[cameras.node[a]] * found.scale[cameras.node[b]])[:, None]
     turned = found.rotations(cameras, a) * found.rotations(cameras, b).inv()
     twist = np.degrees(turned.as_rotvec()) / sigmas.seam_deg
     off = found.centers(cameras, graph.gps_rows) - graph.gps
