@@ -1,8 +1,8 @@
 """One similarity per component, so that shared photos agree and GPS is kept.
 
 Unknowns are seven numbers a component: log scale, rotation vector, shift. Seams measured in metres
-would shrink the models (the fewer metres, the smaller the seams): they are measured in the models' own
-units, and every log scale is held near its georegistered value.
+would shrink the models (the fewer metres, the smaller the seams): they are measured in the models'
+own units, and every log scale is held near its georegistered value.
 """
 
 from dataclasses import dataclass, replace

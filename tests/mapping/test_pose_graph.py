@@ -111,3 +111,27 @@ def test_a_component_without_shared_photos_stays_beside_others_that_move():
     found = solve_pose_graph(lone, Sigmas())
     assert found.centers(cameras)[rows] == pytest.approx(cameras.center[rows])
     assert gaps_m(lone, found).max() < 0.05
+
+
+def test_many_seams_that_cannot_close_do_not_shrink_the_city():
+    """Two models of one town, each bent its own way: no similarity makes all photos meet."""
+    rng = np.random.default_rng(5)
+    true = np.column_stack([rng.uniform(-50, 50, (150, 2)), np.full(150, 2.0)])
+    bent = [true + rng.normal(0, 1.0, true.shape) for _ in range(2)]
+    turns = Rotation.from_euler("z", rng.uniform(0, 360, (150, 1)), degrees=True)
+    node = np.repeat([0, 1], 150)
+    graph = Graph(
+        n_nodes=2,
+        pivots=np.array([b.mean(axis=0) for b in bent]),
+        cameras=Cameras(
+            node=node,
+            center=np.concatenate(bent),
+            rotation=Rotation.concatenate([turns, turns]),
+        ),
+        seams=np.column_stack([np.arange(150), 150 + np.arange(150)]),
+        gps_rows=np.arange(300),
+        gps=np.concatenate([true, true]) + rng.normal(0, 2, (300, 3)),
+        gps_weight=gps_weights(node),
+    )
+    found = solve_pose_graph(graph, Sigmas())
+    assert found.scale == pytest.approx(1.0, abs=0.02)
