@@ -20,7 +20,9 @@ def box_rows(box: str, plan: Path, catalog: Path) -> str:
 
 
 def fringe_members(plan: Path, *fringes: str) -> str:
-    """Digest which photos belong to some fringes."""
+    """Digest which photos belong to some fringes; none belong to none."""
+    if not fringes:
+        return digest_of([])
     members = pd.read_parquet(
         plan / "fringe_images.parquet", filters=[("fringe", "in", list(fringes))]
     )

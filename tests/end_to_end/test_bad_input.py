@@ -10,7 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from citysplat_core.simulation.server import ServerConfig, run_in_thread, synthetic_world
+from citysplat_core.simulation.server import (
+    LOCAL_TOKEN,
+    ServerConfig,
+    run_in_thread,
+    synthetic_world,
+)
 from citysplat_core.simulation.server.synthetic_world import SyntheticSpec
 
 CITYSPLAT = str(Path(sys.executable).with_name("citysplat"))
@@ -106,8 +111,9 @@ def test_a_wrong_token_stops_at_once_and_names_no_token(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "token" in done.stdout.lower()
     written = b"".join(p.read_bytes() for p in city.rglob("*") if p.is_file())
-    assert b"MLY|" not in written
-    assert "MLY|" not in done.stdout + done.stderr
+    for secret in ("MLY|2|mine", LOCAL_TOKEN):
+        assert secret.encode() not in written
+        assert secret not in done.stdout + done.stderr
 
 
 def test_mapillary_without_a_token_says_where_to_get_one(tmp_path: Path) -> None:
