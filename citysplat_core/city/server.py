@@ -1,6 +1,7 @@
 """A small server for a finished city: browsers do not load splats from ``file://``."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -61,6 +62,13 @@ class _Handler(SimpleHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Say nothing of a browser that left before its answer was sent."""
+        if isinstance(sys.exception(), ConnectionError):
+            log.debug("%s went away", client_address)
+            return
+        super().handle_error(request, client_address)
 
 
 def make_server(directory: Path, port: int, *, host: str = "127.0.0.1") -> ThreadingHTTPServer:
