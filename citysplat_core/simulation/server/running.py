@@ -15,6 +15,7 @@ from citysplat_core.simulation.server.state import ServerState
 from citysplat_core.simulation.server.world import World
 
 _BACKLOG = 2048
+_LINGER_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,16 @@ async def _start(state: ServerState, port: int) -> tuple[web.AppRunner, int]:
     actual = int(runner.addresses[0][1])
     state.base_url = f"http://127.0.0.1:{actual}"
     return runner, actual
+
+
+async def _stop(runner: web.AppRunner) -> None:
+    """Close the server, and let sockets that were accepted at the last moment close as well."""
+    await runner.cleanup()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(_LINGER_S)
 
 
 @contextmanager
@@ -76,7 +87,7 @@ def run_in_thread(
         try:
             yield RunningServer(state=state, url=state.base_url, port=actual)
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=30)
+            asyncio.run_coroutine_threadsafe(_stop(runner), loop).result(timeout=30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=30)
