@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -76,7 +77,11 @@ def status(city_path: Path) -> None:
     """Show where each box stands, and what failed."""
     city = load_city(city_path)
     columns, rows = box_rows(city)
-    table = Table(*columns, title=city.settings.name, header_style="bold")
+    table = Table(title=city.settings.name, header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(columns):
+        # Nothing is cut: keys are copied into other commands.
+        cells = [row[number] for row in rows]
+        table.add_column(name, no_wrap=True, min_width=max(map(len, [name, *cells])))
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -11,10 +11,10 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
     """Give a table of the boxes: one row each, one column a stage.
 
     Returns:
-        Headings, and cells: a stage's number where it is done, ``skipped`` (``skip_reasons`` tells
+        Headings, and cells: a stage's number where it is done, ``skip`` (``skip_reasons`` tells
         why), ``FAILED``, or ``-`` where nothing was made yet. Without a plan there are no rows.
     """
-    columns = ["box", "photos", "usable", "features", "pairs", "model", "splat", "fringes"]
+    columns = ["box", "photos", "ok", "features", "pairs", "model", "splat", "fringes"]
     plan_file = city.root / "plan.json"
     if not plan_file.is_file():
         return columns, []
@@ -60,6 +60,6 @@ def _cell(store: ArtifactStore, failed: set[tuple[str, str]], asset: str, box: s
     if artifact is None:
         return "-"
     if artifact.skipped:
-        return "skipped"
+        return "skip"
     value = artifact.counts.get(_NUMBERS[asset])
     return f"{value:.1f} dB" if isinstance(value, float) else str(value)
