@@ -14,7 +14,7 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
         Headings, and cells: a stage's number where it is done, ``skip`` (``skip_reasons`` tells
         why), ``FAILED``, or ``-`` where nothing was made yet. Without a plan there are no rows.
     """
-    columns = ["box", "photos", "ok", "features", "pairs", "model", "splat", "fringes"]
+    columns = ["box", "photos", "ok", "features", "pairs", "model", "splat", "fringe"]
     plan_file = city.root / "plan.json"
     if not plan_file.is_file():
         return columns, []
