@@ -171,7 +171,7 @@ class MappingSettings(_Settings):
 class AlignSettings(_Settings):
     """How the boxes are joined."""
 
-    seam_sigma_m: float = Field(0.1, gt=0)
+    seam_sigma_m: float = Field(0.3, gt=0)
     """Expected disagreement of a photo in two models, metres."""
     seam_sigma_deg: float = Field(0.3, gt=0)
     """Expected disagreement of its direction of view, degrees."""
@@ -181,7 +181,7 @@ class AlignSettings(_Settings):
     """Expected error of GPS heights, metres."""
     up_sigma_deg: float = Field(2.0, gt=0)
     """Expected tilt of a georegistered component, degrees."""
-    scale_sigma: float = Field(0.03, gt=0)
+    scale_sigma: float = Field(0.005, gt=0)
     """Expected relative error of a component's scale; what keeps the seams from shrinking it."""
     min_shared: int = Field(2, ge=1)
     """Two components are tied when they share at least this many photos."""
