@@ -44,11 +44,11 @@ def summarize(city: City) -> dict[str, Any]:
     plan = load_plan(plan_file) if plan_file.is_file() else None
     boxes = [b.key for b in plan.boxes] if plan else []
     fringes = [f.key for f in plan.fringes] if plan else []
-    cameras = _cameras(store)
+    cameras, truth = _cameras(store), _truth(city)
     run = read_json(city.root / "run.json") if (city.root / "run.json").is_file() else {}
     return {
         "city": city.settings.name,
-        "images_true": _true_count(city),
+        "images_true": None if truth is None else len(truth),
         "images_found": _count(store.find("tile_ledger"), "images_found"),
         "images_used": _sum(store, "box_images", boxes, "ok"),
         "boxes": len(boxes),
@@ -56,7 +56,7 @@ def summarize(city: City) -> dict[str, Any]:
         "pairs": _pairs(store, boxes, fringes),
         "registered": None if cameras is None else len(cameras),
         "components": _sum(store, "sparse_model", boxes, "n_components"),
-        "position_error_m": _position_error(city, cameras),
+        "position_error_m": _position_error(truth, cameras),
         "gps_residual_m": _quantiles(None if cameras is None else cameras["gps_residual_m"]),
         "seam_m": _count(store.find("city_alignment"), "seam_after_median_m"),
         **_splats(store, boxes),
@@ -116,13 +116,9 @@ def _truth(city: City) -> pd.DataFrame | None:
     return pd.read_parquet(city.root / name) if name else None
 
 
-def _true_count(city: City) -> int | None:
-    truth = _truth(city)
-    return None if truth is None else len(truth)
-
-
-def _position_error(city: City, cameras: pd.DataFrame | None) -> dict[str, float] | None:
-    truth = _truth(city)
+def _position_error(
+    truth: pd.DataFrame | None, cameras: pd.DataFrame | None
+) -> dict[str, float] | None:
     if truth is None or cameras is None or cameras.empty:
         return None
     columns = ["east_m", "north_m", "up_m"]

@@ -1,6 +1,6 @@
 """Where things are: the area, the city frame, boxes and fringes."""
 
-from citysplat_core.geography.area import DISCOVERY_ZOOM, Area, require_finite
+from citysplat_core.geography.area import DISCOVERY_ZOOM, Area
 from citysplat_core.geography.frame import CityFrame
 from citysplat_core.geography.plan import Box, BoxPlan, Fringe, load_plan
 from citysplat_core.geography.quadkeys import (
@@ -23,7 +23,6 @@ __all__ = [
     "load_plan",
     "neighbours",
     "quadkey_of",
-    "require_finite",
     "tile_bounds",
     "tile_of",
     "tile_of_quadkey",

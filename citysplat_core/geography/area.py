@@ -12,7 +12,7 @@ from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 from shapely.prepared import prep
 
-from citysplat_core.errors import AreaError, GeoreferenceError
+from citysplat_core.errors import AreaError
 from citysplat_core.geography.quadkeys import tile_bounds, tile_of
 
 DISCOVERY_ZOOM = 14
@@ -144,19 +144,3 @@ def _geometries(value: Any) -> list[Any]:  # noqa: ANN401 - parsed JSON
     if value["type"] == "Feature":
         return [value["geometry"]]
     return [value]
-
-
-def require_finite(name: str, values: ArrayLike) -> None:
-    """Refuse NaN and infinity.
-
-    Raises:
-        GeoreferenceError: Names the quantity and counts the bad rows.
-    """
-    array = np.asarray(values, float)
-    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
-    if bad.size:
-        raise GeoreferenceError(
-            f"{bad.size} of {len(array)} values of {name} are not finite (rows {bad[:3].tolist()})",
-            expected="finite numbers",
-            fix="Drop or repair these rows first.",
-        )
