@@ -1,0 +1,64 @@
+"""Writing the photos of a box: links, tables, credits."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from citysplat_core.imagery.attribution import attribution_text
+from citysplat_core.imagery.box_photo import BoxPhoto
+from citysplat_core.imagery.cameras import distinct_cameras
+from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA, table_of, write_table
+from citysplat_core.storage import published
+from citysplat_core.storage.files import full_disk_is_clear
+
+_FROM_ROW = (
+    *("image_id", "colmap_id", "sequence_id", "captured_at", "creator", "heading_deg"),
+    *("east_m", "north_m", "up_m", "rotation_x", "rotation_y", "rotation_z"),
+)
+_FROM_RESULT = ("size_bytes", "sha256", "width", "height")
+_FROM_QUALITY = ("blur_score", "luminance_mean", "luminance_std", "dhash")
+
+
+def write_photos(out: Path, photos: Sequence[BoxPhoto]) -> None:
+    """Write ``photos/``, ``images.parquet``, ``cameras.parquet`` and ``ATTRIBUTION.md``.
+
+    Args:
+        out: An empty folder.
+        photos: The box's photos, judged; only ``ok`` ones get a file.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    folder = out / "photos"
+    folder.mkdir()
+    used = [photo for photo in photos if photo.status == "ok"]
+    for photo in used:
+        if photo.result is not None and photo.result.path is not None:
+            _place(photo.result.path, folder / f"{photo.image_id}.jpg")
+    write_table(table_of([_image_row(p) for p in photos], IMAGES_SCHEMA), out / "images.parquet")
+    cameras = distinct_cameras([photo.camera for photo in used if photo.camera is not None])
+    listed = [{name: getattr(camera, name) for name in CAMERAS_SCHEMA.names} for camera in cameras]
+    write_table(table_of(listed, CAMERAS_SCHEMA), out / "cameras.parquet")
+    with published(out / "ATTRIBUTION.md") as stream:
+        stream.write(attribution_text(photo.row for photo in used).encode())
+
+
+def _image_row(photo: BoxPhoto) -> dict[str, object]:
+    image: dict[str, object] = {name: photo.row[name] for name in _FROM_ROW}
+    image |= {"status": photo.status, "reason": photo.reason}
+    image["camera_id"] = photo.camera.camera_id if photo.camera else None
+    if photo.result is not None and photo.result.state == "ok":
+        image |= {name: getattr(photo.result, name) for name in _FROM_RESULT}
+    if photo.quality is not None:
+        image |= {name: getattr(photo.quality, name) for name in _FROM_QUALITY}
+    return image
+
+
+def _place(path: Path, target: Path) -> None:
+    """Link a photo; copy it if the cache is on another disk."""
+    try:
+        os.link(path, target)
+    except OSError:
+        with full_disk_is_clear(target):
+            shutil.copyfile(path, target)
