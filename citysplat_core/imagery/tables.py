@@ -33,10 +33,11 @@ FOUND_SCHEMA = pa.schema(
         ("sequence_id", pa.string()),
         ("captured_at", CAPTURED_AT),
         ("is_pano", pa.bool_()),
+        ("on_foot", pa.bool_()),
         ("tile", pa.string()),
     ]
 )
-"""One row an image inside the area, sorted by image_id."""
+"""One row an image inside the area, sorted by image_id; on_foot is null where nobody says."""
 
 _FLOATS = (
     *("lon", "lat", "altitude_m", "computed_lon", "computed_lat", "computed_altitude_m"),
@@ -56,8 +57,14 @@ DESCRIBED_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("creator", pa.string()),
         ("creator_id", pa.string()),
+        ("organization_id", pa.string()),
+        ("licence", pa.string()),
         ("is_pano", pa.bool_()),
+        ("on_foot", pa.bool_()),
         ("quality_score", pa.float64()),
+        ("exif_orientation", pa.int32()),
+        ("merge_cc", pa.string()),
+        ("atomic_scale", pa.float64()),
         ("source", pa.string()),
         ("photo_ref", pa.string()),
         ("status", pa.string()),

@@ -53,6 +53,7 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
         "sequence_id": _column(table, "sequence_id", pa.string()),
         "captured_at": _column(table, "captured_at", pa.int64()).cast(CAPTURED_AT),
         "is_pano": _column(table, "is_pano", pa.bool_()),
+        "on_foot": _column(table, "foot", pa.bool_()),
         "tile": pa.array([f"{z}/{x}/{y}"] * table.num_rows, pa.string()),
     }
     return pa.table(columns, schema=FOUND_SCHEMA)
