@@ -51,6 +51,10 @@ class BlockedError(DiscoveryError):
     """The service blocks this machine for now."""
 
 
+class BudgetError(BlockedError):
+    """The requests that we allow ourselves for the day are used up; nobody blocks us."""
+
+
 class ImageError(CitySplatError):
     """A photo or its metadata cannot be used."""
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from citysplat_core.errors import DiscoveryError
 from citysplat_core.geography import Area
 from citysplat_core.imagery.photo_store import PhotoStore, StoredPhoto
 from citysplat_core.storage import Progress
@@ -20,11 +21,14 @@ class Discovery:
         tiles: ``TILES_SCHEMA``, one row a tile of the area.
         found: ``FOUND_SCHEMA``, one row an image inside the area, sorted by image_id.
         notes: Further counts, such as photos without a position.
+        stopped: What ended the look before every tile was asked (a block, the day's requests);
+            tiles that were not asked are ``unknown`` with 0 tries. None: nothing did.
     """
 
     tiles: pa.Table
     found: pa.Table
     notes: dict[str, int]
+    stopped: DiscoveryError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +84,23 @@ def fetched(image_id: str, photo: StoredPhoto) -> PhotoResult:
     )
 
 
+SourceName = Literal["mapillary", "folder", "panoramax"]
+"""The kinds of sources, as in ``source.kind`` and in the catalog's column ``source``."""
+
+
 class ImageSource(Protocol):
     """A place that photos come from."""
 
-    name: Literal["mapillary", "folder"]
+    name: SourceName
 
     def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every image of the area.
 
         Args:
             area: Where.
-            work: Directory that survives a kill.
-            refresh: Ask again for what is cached from before this run.
+            work: Directory that survives a kill; its ``started.json`` says when this look at the
+                area began (seconds since 1970), which may be some runs ago.
+            refresh: Ask again for what is cached from before this look.
             progress: Called with tiles done and tiles in all.
 
         Raises:

@@ -94,6 +94,20 @@ class ServerConfig:
     """Chance of a 404 for a tile that exists."""
     p_tile_html: float = 0.0
     """Chance of a login page with status 200 in place of a tile."""
+    p_tile_500: float = 0.0
+    """Chance of a 500 for a tile."""
+    p_tile_429: float = 0.0
+    """Chance of "too many requests" for a tile, whatever the counts."""
+    p_tile_302: float = 0.0
+    """Chance of a redirect to the login page for one tile request."""
+    p_tile_reset: float = 0.0
+    """Chance of a connection that breaks before the tile."""
+    p_tile_garbage: float = 0.0
+    """Chance of bytes that are no vector tile, with a tile's own status and type."""
+    p_tile_cut: float = 0.0
+    """Chance of two thirds of a tile with a matching length."""
+    tile_retry_after: str = "60"
+    """Retry-After of a tile's 429: seconds, an HTTP date, or empty for none (all observed)."""
     p_cdn_500: float = 0.0
     """Chance of a 503 for a photo."""
     p_cdn_html: float = 0.0

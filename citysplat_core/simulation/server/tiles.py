@@ -27,9 +27,37 @@ async def handle_tile(request: web.Request) -> web.StreamResponse:
     place = _place(request)
     if place is None or state.fault("tile_404", request):
         return web.Response(status=404)
+    fault = _fault(state, request)
+    if fault is not None:
+        return fault
+    body = tile_bytes(state, *place)
+    if state.fault("tile_cut", request):
+        body = body[: len(body) * 2 // 3]
+    return _answer(state, request, body)
+
+
+def _fault(state: ServerState, request: web.Request) -> web.Response | None:
+    """Return the answer of a scripted or random fault, if there is one this time."""
     if state.fault("tile_html", request):
         return web.Response(text="<html>log in</html>", content_type="text/html")
-    return _answer(state, request, tile_bytes(state, *place))
+    if state.fault("tile_429", request):
+        return _too_many(state)
+    if state.fault("tile_302", request):
+        return web.Response(status=302, headers={"Location": f"{state.base_url}/login/"})
+    if state.fault("tile_garbage", request):
+        return web.Response(body=b"\x1a\xff" * 40, content_type="application/x-protobuf")
+    is_reset = state.fault("tile_reset", request)
+    if is_reset and request.transport is not None:
+        request.transport.abort()
+    if is_reset or state.fault("tile_500", request):
+        return web.Response(status=500, text="Internal Server Error")
+    return None
+
+
+def _too_many(state: ServerState) -> web.Response:
+    told = state.config.tile_retry_after
+    headers = {"Retry-After": told} if told else {}
+    return web.Response(status=429, text="Too Many Requests", headers=headers)
 
 
 async def handle_login(request: web.Request) -> web.Response:
@@ -63,7 +91,7 @@ def _refusal(state: ServerState, request: web.Request) -> web.Response | None:
     if config.tiles_per_day:
         seen = state.windows.count("tiles", now, 86_400.0)
         if seen > config.tiles_per_day:
-            return web.Response(status=429, text="Too Many Requests", headers={"Retry-After": "60"})
+            return _too_many(state)
     return None
 
 
