@@ -39,12 +39,27 @@ class FrameSettings(_Settings):
 class SourceSettings(_Settings):
     """Where the photos come from."""
 
-    kind: Literal["mapillary", "folder"] = "mapillary"
-    """``mapillary`` (the service, or a server that speaks its protocol) or ``folder``."""
+    kind: Literal["mapillary", "folder", "panoramax"] = "mapillary"
+    """``mapillary`` or ``panoramax`` (the service, or a server that speaks its protocol), or
+    ``folder``."""
     path: str = ""
     """Folder source: the folder with photos, relative to city.toml."""
     positions_csv: str = ""
     """Folder source: a CSV of positions (id, file, lon, lat, ...) beside city.toml; empty: EXIF."""
+    gpx: tuple[str, ...] = ()
+    """Folder source: GPX tracks beside city.toml (files or folders of them); photos are placed on
+    them by their time."""
+    gpx_offset_s: float = 0.0
+    """Folder source: what the camera's clock shows minus the true time, seconds; 3600 for a camera
+    that was left one hour ahead."""
+    gpx_max_gap_s: float = Field(60.0, gt=0)
+    """Folder source: photos are not placed in longer gaps between two points of a track, seconds."""
+    panoramax_url: str = _machine("https://api.panoramax.xyz/api")
+    """Panoramax source: base address of the catalogue of all instances, or of one instance."""
+    searches_per_min: int = _machine(120, ge=1)
+    """Panoramax source: search requests a minute."""
+    search_limit: int = _machine(1000, ge=10, le=10_000)
+    """Panoramax source: most photos that one search answers; a fuller place is searched in parts."""
     tiles_url: str = _machine("https://tiles.mapillary.com")
     """Mapillary's vector tile host."""
     graph_url: str = _machine("https://graph.mapillary.com")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from citysplat_core.imagery.exif import read_exif
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.positions_csv import read_positions
 from citysplat_core.imagery.preparing import prepared_photo
-from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, fetched
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -41,7 +41,7 @@ class FolderSource:
             names are used. None: EXIF of every photo.
     """
 
-    name: Literal["mapillary", "folder"] = "folder"
+    name: SourceName = "folder"
 
     def __init__(self, folder: Path, positions_csv: Path | None = None) -> None:
         """Prepare; nothing is read before the first call.

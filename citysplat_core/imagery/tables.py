@@ -21,9 +21,18 @@ TILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("fetched_at", CAPTURED_AT),
         ("reason", pa.string()),
+        ("tries", pa.int32()),
+        ("n_new", pa.int64()),
+        ("n_gone", pa.int64()),
+        ("n_unchanged", pa.int64()),
     ]
 )
-"""One row a discovery tile; state is ``unknown``, ``empty``, ``complete`` or ``failed``."""
+"""One row a discovery tile; state is ``unknown``, ``empty``, ``complete`` or ``failed``.
+
+A source leaves the last three null, and may leave ``tries`` null; 0 tries of an ``unknown`` tile
+says that it was not asked at all. In the ledger's own snapshot ``tries`` counts the requests
+without a usable answer since the last good one.
+"""
 
 FOUND_SCHEMA = pa.schema(
     [
@@ -35,9 +44,13 @@ FOUND_SCHEMA = pa.schema(
         ("is_pano", pa.bool_()),
         ("on_foot", pa.bool_()),
         ("tile", pa.string()),
+        ("photo_digest", pa.string()),
     ]
 )
-"""One row an image inside the area, sorted by image_id; on_foot is null where nobody says."""
+"""One row an image inside the area, sorted by image_id; on_foot is null where nobody says.
+
+``photo_digest`` changes when the photo behind an id does; null where a source cannot replace one.
+"""
 
 _FLOATS = (
     *("lon", "lat", "altitude_m", "computed_lon", "computed_lat", "computed_altitude_m"),
@@ -67,6 +80,7 @@ DESCRIBED_SCHEMA = pa.schema(
         ("atomic_scale", pa.float64()),
         ("source", pa.string()),
         ("photo_ref", pa.string()),
+        ("photo_digest", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
     ]

@@ -55,6 +55,7 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
         "is_pano": _column(table, "is_pano", pa.bool_()),
         "on_foot": _column(table, "foot", pa.bool_()),
         "tile": pa.array([f"{z}/{x}/{y}"] * table.num_rows, pa.string()),
+        "photo_digest": pa.nulls(table.num_rows, pa.string()),
     }
     return pa.table(columns, schema=FOUND_SCHEMA)
 

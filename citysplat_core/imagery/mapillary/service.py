@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from citysplat_core.imagery.mapillary.rounded import exact_ids
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileAddress, TileFetcher, TileResult
 from citysplat_core.imagery.photo_store import PhotoStore
-from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, fetched
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -52,7 +51,7 @@ class MapillarySource:
         clock: The time; tests pass their own.
     """
 
-    name: Literal["mapillary", "folder"] = "mapillary"
+    name: SourceName = "mapillary"
 
     def __init__(
         self,
