@@ -1,4 +1,4 @@
-"""The web application: one port for tiles, graph, photos and control."""
+"""The web application: one port for tiles, graph, photos, Panoramax's API and control."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -6,6 +6,12 @@ from aiohttp.typedefs import Handler
 from citysplat_core.simulation.server.control import handle_control
 from citysplat_core.simulation.server.graph import handle_graph
 from citysplat_core.simulation.server.photos import handle_photo
+from citysplat_core.simulation.server.stac import (
+    handle_picture,
+    handle_picture_file,
+    handle_search,
+    handle_stored_file,
+)
 from citysplat_core.simulation.server.state import STATE, ServerState
 from citysplat_core.simulation.server.tiles import handle_login, handle_tile
 
@@ -23,6 +29,10 @@ def build_application(state: ServerState) -> web.Application:
             web.get(tile, handle_tile),
             web.get(tile + "/", handle_tile),
             web.get("/m1/v/t6/{key}", handle_photo),
+            web.get("/api/search", handle_search),
+            web.get("/api/pictures/{id}", handle_picture),
+            web.get("/api/pictures/{id}/{kind}.jpg", handle_picture_file),
+            web.get("/api/storage/{id}/{kind}.jpg", handle_stored_file),
             web.get("/{path:.*}", handle_graph),
         ]
     )
@@ -49,6 +59,8 @@ async def _count_in_flight(request: web.Request, handler: Handler) -> web.Stream
 def _host_of(path: str) -> str:
     if path.startswith("/maps/vtp/"):
         return "tiles"
-    if path.startswith("/m1/"):
+    if path.startswith(("/m1/", "/api/pictures/", "/api/storage/")):
         return "cdn"
+    if path.startswith("/api/"):
+        return "stac"
     return "control" if path.startswith("/_emu/") else "graph"

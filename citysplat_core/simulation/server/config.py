@@ -82,6 +82,30 @@ class ServerConfig:
     url_ttl_s: float = 388_800.0
     """Life of a photo address, seconds (observed: 4.5 days)."""
 
+    stac_limit_max: int = 10_000
+    """Most photos of one Panoramax search; more is refused with 400 (documented)."""
+    stac_page: int = 0
+    """Photos on a page of a Panoramax search with a link to the next; 0: one page, cut at the limit
+    (an instance has no pages, the catalogue of all has them; both observed)."""
+    stac_per_min: int = 0
+    """Panoramax searches a minute before 429, 0 for no limit (assumed; none is known)."""
+    stac_retry_after_s: int = 1
+    """Retry-After over the limit, seconds; 0 sends none (assumed)."""
+    stac_photo_redirect: bool = False
+    """Whether photos are answered with a redirect to a store (observed for some instances)."""
+    stac_licence: str = "CC-BY-SA-4.0"
+    """Licence that every photo names (ours)."""
+
+    p_stac_500: float = 0.0
+    """Chance of a 500 of a Panoramax search."""
+    p_stac_429: float = 0.0
+    """Chance of "too many requests" for a Panoramax search."""
+    p_stac_html: float = 0.0
+    """Chance of a web page with status 200 in place of a search's answer."""
+    p_stac_reset: float = 0.0
+    """Chance of a connection that breaks before a search's answer."""
+    p_stac_cut: float = 0.0
+    """Chance of a search's answer that ends in the middle, with a matching length."""
     p_graph_500: float = 0.0
     """Chance of a transient error of the graph."""
     p_graph_timeout_400: float = 0.0

@@ -45,12 +45,13 @@ async def handle_photo(request: web.Request) -> web.StreamResponse:
         return web.Response(status=404, text="Not Found")
     if kind in {"sfm", "mesh"}:
         return web.Response(body=b"", content_type="application/octet-stream")
-    return await _photo(state, request, image_id, kind)
+    return await answer_photo(state, request, image_id, kind)
 
 
-async def _photo(
+async def answer_photo(
     state: ServerState, request: web.Request, image_id: str, kind: str
 ) -> web.StreamResponse:
+    """Answer with a live photo's bytes at an offered size, or with a fault that is due."""
     if state.fault("cdn_500", request):
         return web.Response(status=503, text="Service Unavailable")
     if state.fault("cdn_html", request):

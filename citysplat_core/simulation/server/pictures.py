@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 _SCENES = 12
-_WIDTHS = {"256": 256, "1024": 1024, "2048": 2048}
+_WIDTHS = {"256": 256, "500": 500, "1024": 1024, "2048": 2048}
 
 
 class ImageMaker(Protocol):
@@ -106,7 +106,7 @@ def thumbnail(original: bytes, kind: str) -> bytes:
 
     Args:
         original: JPEG bytes at the photo's own size.
-        kind: 256, 1024, 2048 (width in pixels) or original.
+        kind: 256, 500, 1024, 2048 (width in pixels) or original.
 
     Returns:
         JPEG bytes; the original's own bytes if they are not wider than asked for: a

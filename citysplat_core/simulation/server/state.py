@@ -18,6 +18,7 @@ from citysplat_core.simulation.server.world import World
 FAULT_KINDS = (
     *("graph_500", "graph_timeout_400", "graph_drop_id", "tile_404", "tile_html"),
     *("tile_500", "tile_429", "tile_302", "tile_reset", "tile_garbage", "tile_cut"),
+    *("stac_500", "stac_429", "stac_html", "stac_reset", "stac_cut"),
     *("cdn_500", "cdn_html", "cdn_reset", "cdn_truncate", "cdn_short", "cdn_corrupt", "cdn_slow"),
 )
 
