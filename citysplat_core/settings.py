@@ -90,6 +90,30 @@ class PhotoSettings(_Settings):
     """Photos with a darker mean (0 to 255) are rejected."""
 
 
+class PanoramaSettings(_Settings):
+    """What becomes of 360-degree photos; they are never used as ordinary photos."""
+
+    use: Literal["cut", "exclude"] = "cut"
+    """``cut`` them into perspective views that go through the whole pipeline, or ``exclude`` them."""
+    yaw_deg: tuple[Annotated[float, Field(ge=-360, le=360)], ...] = Field(
+        (0.0, 60.0, 120.0, 180.0, 240.0, 300.0), min_length=1, max_length=16
+    )
+    """Where the views look: one each, clockwise from the panorama's heading, degrees."""
+    pitch_deg: float = Field(5.0, ge=-45, le=45)
+    """How far all views look up, degrees; the rider or the car's roof is below."""
+    field_of_view_deg: float = Field(90.0, ge=30, le=120)
+    """Horizontal field of view of a view, degrees."""
+    view_width_px: int = Field(1024, ge=64, le=4096)
+    """Width of a view, pixels; less where the panorama has fewer pixels a degree."""
+    view_height_px: int = Field(768, ge=48, le=4096)
+    """Height of a view of full width, pixels."""
+    download_px: Literal[1024, 2048, 0] = 0
+    """Width of the downloaded panorama; 0: the original. 2048 gives views of 648 pixels."""
+    keep_downloads: bool = _machine(True)
+    """Keep panoramas in the photo cache after they are cut (about 6 MB each in full size), so that
+    other views can be cut without fetching them again."""
+
+
 class BoxSettings(_Settings):
     """How the area is cut into boxes."""
 
@@ -279,6 +303,8 @@ class CitySettings(_Settings):
     """Where the photos come from."""
     photos: PhotoSettings = PhotoSettings()
     """Which photos are good enough."""
+    panoramas: PanoramaSettings = PanoramaSettings()
+    """What becomes of 360-degree photos."""
     boxes: BoxSettings = BoxSettings()
     """How the area is cut."""
     features: FeatureSettings = FeatureSettings()
