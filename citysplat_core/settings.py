@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from citysplat_core.errors import ConfigError
 from citysplat_core.geography import Area, CityFrame
@@ -112,6 +112,47 @@ class PanoramaSettings(_Settings):
     keep_downloads: bool = _machine(True)
     """Keep panoramas in the photo cache after they are cut (about 6 MB each in full size), so that
     other views can be cut without fetching them again."""
+
+
+class MaskSettings(_Settings):
+    """What is ignored in the photos, by features and splats alike: what moves, and what travels
+    with the camera."""
+
+    sources: tuple[Literal["sequence", "detections", "model"], ...] = ("sequence",)
+    """Who says what is ignored, in any order; regions are united. ``sequence`` finds what stays in
+    place while the camera moves (bonnet, banner, rider, watermark); ``detections`` asks Mapillary;
+    ``model`` runs a network from ``model_file``. Empty: no masks."""
+    min_sequence_photos: int = Field(10, ge=8)
+    """``sequence``: fewest photos of a sequence in a box, at least 3 m apart, that show what stays
+    in place."""
+    detections: tuple[str, ...] = (
+        "human",
+        "object--vehicle",
+        "void--car-mount",
+        "void--ego-vehicle",
+    )
+    """``detections``: values that are ignored; ``object--vehicle`` stands for all that begin with
+    ``object--vehicle--`` too. ``nature--sky`` is possible."""
+    model_file: str = ""
+    """``model``: an ONNX file of semantic segmentation, relative to city.toml. None is shipped;
+    mind the licence of its weights."""
+    model_classes: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """``model``: numbers of the classes that are ignored, as the file counts them (Cityscapes'
+    training ids: 11 to 18 are persons and vehicles, 10 is sky)."""
+    model_width_px: int = Field(1024, ge=32, le=4096)
+    """``model``: width of the network's input, pixels."""
+    model_height_px: int = Field(512, ge=32, le=4096)
+    """``model``: height of the network's input, pixels."""
+    model_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """``model``: taken from red, green and blue (0 to 1) before the network; ImageNet's."""
+    model_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """``model``: what red, green and blue are then divided by; ImageNet's."""
+
+    @field_validator("sources", "detections", "model_classes")
+    @classmethod
+    def _in_one_order(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Sort: the order does not count, so it must not make anything stale."""
+        return tuple(sorted(set(values)))
 
 
 class BoxSettings(_Settings):
@@ -305,6 +346,8 @@ class CitySettings(_Settings):
     """Which photos are good enough."""
     panoramas: PanoramaSettings = PanoramaSettings()
     """What becomes of 360-degree photos."""
+    masks: MaskSettings = MaskSettings()
+    """What is ignored in the photos."""
     boxes: BoxSettings = BoxSettings()
     """How the area is cut."""
     features: FeatureSettings = FeatureSettings()
