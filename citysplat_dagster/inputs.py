@@ -5,28 +5,20 @@ A box hangs on its own rows only: news elsewhere in the city leave its recipe as
 
 from pathlib import Path
 
-import pandas as pd
-
-from citysplat_core.storage import digest_of, digest_of_frame, read_json
+from citysplat_core.storage import digest_of, digest_of_table, read_json
 
 
-def box_rows(box: str, plan: Path, catalog: Path) -> str:
-    """Digest what plan and catalog say of a box's photos."""
-    placed = pd.read_parquet(plan / "images.parquet", filters=[("box", "==", box)])
-    ids = placed["image_id"].tolist()
-    listed = pd.read_parquet(catalog / "catalog.parquet", filters=[("image_id", "in", ids)])
-    plain = listed.drop(columns=["geometry"], errors="ignore")
-    return digest_of([digest_of_frame(placed), digest_of_frame(plain)])
+def box_rows(box: str, plan: Path) -> str:
+    """Digest what plan and catalog say of a box's photos; reads the rows of that box only."""
+    tables = [plan / "images.parquet", *sorted(plan.glob("*_by_box.parquet"))]
+    return digest_of([digest_of_table(table, where=[("box", "==", box)]) for table in tables])
 
 
 def fringe_members(plan: Path, *fringes: str) -> str:
     """Digest which photos belong to some fringes; none belong to none."""
     if not fringes:
         return digest_of([])
-    members = pd.read_parquet(
-        plan / "fringe_images.parquet", filters=[("fringe", "in", list(fringes))]
-    )
-    return digest_of_frame(members)
+    return digest_of_table(plan / "fringe_images.parquet", where=[("fringe", "in", list(fringes))])
 
 
 def placement(alignment: Path, box: str) -> str:

@@ -48,7 +48,7 @@ def _nothing(settings: CitySettings) -> Mapping[str, Any]:
 RECIPES: Mapping[str, Recipe] = {
     "tile_ledger": Recipe("2", _discovery),
     "image_catalog": Recipe("2", _section("source")),
-    "box_plan": Recipe("1", _section("frame", "boxes")),
+    "box_plan": Recipe("2", _section("frame", "boxes")),
     "box_images": Recipe("1", _section("photos")),
     "box_features": Recipe("1", _section("features")),
     "box_matches": Recipe("1", _section("matching")),

@@ -1,16 +1,11 @@
 """The box plan: a quadtree of boxes over the photos, and the fringes between them."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from citysplat_core.errors import StorageError
-from citysplat_core.geography.quadkeys import neighbours, quadkey_of, tile_of, tile_of_quadkey
 from citysplat_core.storage import digest_of, read_json
 
 PLAN_VERSION = 1
@@ -62,7 +57,7 @@ class Fringe:
     n_images: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BoxPlan:
     """All boxes and fringes of a city; its file is the partition definition.
 
@@ -85,15 +80,28 @@ class BoxPlan:
 
     def fringes_of(self, box: str) -> list[str]:
         """List the fringes of a box, sorted."""
-        return [f.key for f in self.fringes if box in (f.a, f.b)]
+        return [f.key for f in self._fringes_by_box.get(box, ())]
 
     def neighbours_of(self, box: str) -> list[str]:
         """List the boxes that share a fringe with a box, sorted."""
-        return sorted((f.b if f.a == box else f.a) for f in self.fringes if box in (f.a, f.b))
+        around = self._fringes_by_box.get(box, ())
+        return sorted((f.b if f.a == box else f.a) for f in around)
 
     def box(self, key: str) -> Box:
         """Give a box by its key."""
-        return next(b for b in self.boxes if b.key == key)
+        return self._box_by_key[key]
+
+    @cached_property
+    def _fringes_by_box(self) -> dict[str, list[Fringe]]:
+        found: dict[str, list[Fringe]] = {}
+        for fringe in self.fringes:
+            for box in (fringe.a, fringe.b):
+                found.setdefault(box, []).append(fringe)
+        return found
+
+    @cached_property
+    def _box_by_key(self) -> dict[str, Box]:
+        return {box.key: box for box in self.boxes}
 
     def to_json(self) -> dict[str, Any]:
         """Give the plan as JSON values."""
@@ -133,67 +141,3 @@ def load_plan(path: Path) -> BoxPlan:
             expected="the plan that box_plan wrote",
             fix="Materialize box_plan again.",
         ) from error
-
-
-def assign_boxes(
-    lon: NDArray[np.float64],
-    lat: NDArray[np.float64],
-    *,
-    min_zoom: int,
-    max_zoom: int,
-    max_images: int,
-) -> NDArray[np.str_]:
-    """Give each position its box: leaves of a quadtree that splits where photos are many.
-
-    Args:
-        lon: Longitudes, degrees, shape (N,).
-        lat: Latitudes, degrees, shape (N,).
-        min_zoom: Zoom of the coarsest box.
-        max_zoom: Zoom of the finest box; it may hold more than ``max_images``.
-        max_images: Most photos of a coarser box.
-
-    Returns:
-        Quadkeys, shape (N,). The same photos give the same boxes, in any order; O(N log N).
-    """
-    keys = np.empty(len(lon), dtype=f"<U{max_zoom}")
-    open_rows = np.arange(len(lon))
-    for zoom in range(min_zoom, max_zoom + 1):
-        x, y = tile_of(lon[open_rows], lat[open_rows], zoom)
-        tiles, inverse, counts = np.unique(
-            np.stack([x, y], axis=1), axis=0, return_inverse=True, return_counts=True
-        )
-        names = np.array([quadkey_of(zoom, int(a), int(b)) for a, b in tiles], dtype=keys.dtype)
-        keys[open_rows] = names[inverse.ravel()]
-        open_rows = open_rows[(counts > max_images)[inverse.ravel()]]
-        if not open_rows.size:
-            break
-    return keys
-
-
-def find_fringes(keys: Iterable[str]) -> list[tuple[str, str, Literal["edge", "corner"]]]:
-    """List the pairs of boxes that touch, sorted, as (a, b, kind) with a < b.
-
-    Boxes of different zooms touch where their squares do. Cost grows with the number of boxes and
-    with how many share a coarsest tile's surroundings, not with its square.
-    """
-    ordered = sorted(set(keys))
-    if not ordered:
-        return []
-    coarsest = min(len(k) for k in ordered)
-    parents: dict[tuple[int, int], list[str]] = {}
-    for key in ordered:
-        _, x, y = tile_of_quadkey(key[:coarsest])
-        parents.setdefault((x, y), []).append(key)
-    found: set[tuple[str, str, Literal["edge", "corner"]]] = set()
-    for (x, y), inside in parents.items():
-        around = [
-            k
-            for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1))
-            for k in parents.get((x + dx, y + dy), [])
-        ]
-        candidates = [*combinations(inside, 2), *((a, b) for a in inside for b in around)]
-        for a, b in candidates:
-            kind = neighbours(a, b)
-            if kind:
-                found.add((min(a, b), max(a, b), "edge" if kind == "edge" else "corner"))
-    return sorted(found)

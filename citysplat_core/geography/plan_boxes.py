@@ -6,22 +6,60 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from citysplat_core.errors import GeoreferenceError
+from citysplat_core.geography.cutting import cut_boxes, find_fringes
 from citysplat_core.geography.frame import CityFrame
-from citysplat_core.geography.plan import Box, BoxPlan, Fringe, assign_boxes, find_fringes
+from citysplat_core.geography.plan import Box, BoxPlan, Fringe
 from citysplat_core.geography.plan_map import draw_plan
+from citysplat_core.geography.plan_slices import slice_by_box, write_in_groups
 from citysplat_core.geography.quadkeys import box_bounds
 from citysplat_core.settings import BoxSettings
 from citysplat_core.storage import Progress, StepReport, write_json
 
+_READ = (
+    *("image_id", "colmap_id", "status", "lon", "lat", "altitude_m", "heading_deg"),
+    *("computed_lon", "computed_lat", "computed_altitude_m", "computed_heading_deg"),
+)
+_TABLES_BY_BOX = ("catalog", "scores")
+"""City-wide tables, one row an image, that a box reads a slice of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Photos in the order of their boxes.
+
+    Attributes:
+        keys: Keys of the boxes, sorted.
+        box: Number of each photo's box, ascending, shape (N,).
+        images: Their positions, sorted by box and then colmap_id.
+        bounds: West, south, east, north of the boxes in the city frame, metres, shape (K, 4).
+    """
+
+    keys: list[str]
+    box: NDArray[np.int64]
+    images: pd.DataFrame
+    bounds: NDArray[np.float64]
+
+    def names(self) -> pa.DictionaryArray:
+        """Give the key of each photo's box."""
+        return pa.DictionaryArray.from_arrays(
+            pa.array(self.box, pa.int32()), pa.array(self.keys, pa.string())
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Fringes:
+    """Fringes, and their photos as (number of the fringe, row of the photo), shape (M,) each."""
+
     fringes: list[Fringe]
-    members: pd.DataFrame
+    fringe: NDArray[np.int64]
+    row: NDArray[np.int64]
 
 
 def plan_boxes(
@@ -39,8 +77,8 @@ def plan_boxes(
         catalog: The ``image_catalog`` artifact.
         city: Name of the city.
         frame: The city frame.
-        out: Empty folder; gets plan.json, images.parquet, fringe_images.parquet, plan.geojson and
-            map.png as docs/contracts.md lists them.
+        out: Empty folder; gets plan.json, images.parquet, fringe_images.parquet,
+            catalog_by_box.parquet, plan.geojson and map.png as docs/contracts.md lists them.
         settings: How to cut.
         progress: Called as it goes.
 
@@ -50,39 +88,34 @@ def plan_boxes(
     Raises:
         GeoreferenceError: No photo of the catalog has a position.
     """
-    progress(0, 3, "reading the catalog")
-    images = choose_positions(pd.read_parquet(catalog / "catalog.parquet"), frame, settings)
-    images["box"] = assign_boxes(
-        images["lon"].to_numpy(),
-        images["lat"].to_numpy(),
-        min_zoom=min(settings.min_zoom, settings.max_zoom),
-        max_zoom=settings.max_zoom,
-        max_images=settings.max_images,
-    )
-    boxes = _list_boxes(images, frame)
-    progress(1, 3, f"{len(boxes)} boxes")
-    found = _list_fringes(images, boxes, frame, settings.fringe_width_m)
+    progress(0, 4, "reading the catalog")
+    listed = pq.read_table(catalog / "catalog.parquet", columns=list(_READ)).to_pandas()
+    cut = _cut(choose_positions(listed, frame, settings), frame, settings)
+    del listed
+    progress(1, 4, f"{len(cut.keys)} boxes")
+    found = _list_fringes(cut, settings.fringe_width_m)
+    counts = np.bincount(cut.box, minlength=len(cut.keys))
     plan = BoxPlan(
         city=city,
-        boxes=tuple(boxes),
+        boxes=tuple(_list_boxes(cut, counts)),
         fringes=tuple(found.fringes),
-        estimates=_estimate(len(images), len(found.members)),
+        estimates=_estimate(len(cut.images), len(found.row)),
     )
-    progress(2, 3, f"{len(found.fringes)} fringes")
+    progress(2, 4, f"{len(found.fringes)} fringes")
+    _write_tables(cut, found, out)
+    progress(3, 4, "what the catalog says of each box")
+    for name in _TABLES_BY_BOX:
+        if (catalog / f"{name}.parquet").is_file():
+            _slice(catalog / f"{name}.parquet", cut, out / f"{name}_by_box.parquet")
+    _draw(plan, cut, out)
     write_json(out / "plan.json", plan.to_json())
-    images.to_parquet(out / "images.parquet", compression="zstd", index=False)
-    found.members.to_parquet(out / "fringe_images.parquet", compression="zstd", index=False)
-    shapes = [shapely.box(*box_bounds(b.key)) for b in boxes]
-    table = gpd.GeoDataFrame([asdict(b) for b in boxes], geometry=shapes, crs="EPSG:4326")
-    table.to_file(out / "plan.geojson", driver="GeoJSON")
-    draw_plan(plan, images, out / "map.png")
     return StepReport(
         counts={
-            "boxes": len(boxes),
-            "fringes": len(found.fringes),
-            "images": len(images),
-            "smallest_box": min(b.n_images for b in boxes),
-            "largest_box": max(b.n_images for b in boxes),
+            "boxes": len(plan.boxes),
+            "fringes": len(plan.fringes),
+            "images": len(cut.images),
+            "smallest_box": int(counts.min()),
+            "largest_box": int(counts.max()),
             **plan.estimates,
         },
         previews={"boxes and photos": out / "map.png"},
@@ -150,67 +183,105 @@ def bounds_enu(key: str, frame: CityFrame) -> tuple[float, float, float, float]:
     The box is a rectangle in web mercator; in the city frame its sides are curved by millimetres,
     and the rectangle through the middles of its sides is used.
     """
-    west, south, east, north = box_bounds(key)
+    west, south, east, north = _bounds_of([key], frame)[0].tolist()
+    return west, south, east, north
+
+
+def _bounds_of(keys: list[str], frame: CityFrame) -> NDArray[np.float64]:
+    """Give the bounds of boxes as ``bounds_enu`` does, shape (K, 4)."""
+    west, south, east, north = np.array([box_bounds(key) for key in keys]).T
     lon, lat = (west + east) / 2, (south + north) / 2
-    sides = frame.enu([west, lon, east, lon], [lat, south, lat, north])
-    return (
-        float(sides[0, 0]),
-        float(sides[1, 1]),
-        float(sides[2, 0]),
-        float(sides[3, 1]),
+    sides = frame.enu(np.stack([west, lon, east, lon]), np.stack([lat, south, lat, north]))
+    return np.stack([sides[0, :, 0], sides[1, :, 1], sides[2, :, 0], sides[3, :, 1]], axis=1)
+
+
+def _cut(images: pd.DataFrame, frame: CityFrame, settings: BoxSettings) -> _Cut:
+    keys, number = cut_boxes(
+        images["lon"].to_numpy(),
+        images["lat"].to_numpy(),
+        min_zoom=min(settings.min_zoom, settings.max_zoom),
+        max_zoom=settings.max_zoom,
+        max_images=settings.max_images,
     )
+    order = np.argsort(number, kind="stable")
+    return _Cut(keys, number[order], images.take(order), _bounds_of(keys, frame))
 
 
-def _list_boxes(images: pd.DataFrame, frame: CityFrame) -> list[Box]:
+def _list_boxes(cut: _Cut, counts: NDArray[np.int64]) -> list[Box]:
     boxes = []
-    for key, count in images.groupby("box").size().sort_index().items():
-        west, south, east, north = box_bounds(str(key))
-        e0, n0, e1, n1 = bounds_enu(str(key), frame)
+    for key, count, bounds in zip(cut.keys, counts.tolist(), cut.bounds.tolist(), strict=True):
+        west, south, east, north = box_bounds(key)
         boxes.append(
             Box(
-                key=str(key),
-                zoom=len(str(key)),
-                n_images=int(count),
+                key=key,
+                zoom=len(key),
+                n_images=count,
                 west=west,
                 south=south,
                 east=east,
                 north=north,
-                center_east_m=(e0 + e1) / 2,
-                center_north_m=(n0 + n1) / 2,
+                center_east_m=(bounds[0] + bounds[2]) / 2,
+                center_north_m=(bounds[1] + bounds[3]) / 2,
             )
         )
     return boxes
 
 
-def _list_fringes(
-    images: pd.DataFrame, boxes: list[Box], frame: CityFrame, width_m: float
-) -> _Fringes:
-    bounds = {b.key: bounds_enu(b.key, frame) for b in boxes}
-    rows = {str(key): group for key, group in images.groupby("box")}
-    fringes, members = [], []
-    for a, b, kind in find_fringes(bounds):
-        key = f"{a}--{b}"
-        sides = [
-            _within(rows[here], bounds[there], width_m).assign(fringe=key)
-            for here, there in ((a, b), (b, a))
-        ]
-        both = pd.concat(sides)
+def _list_fringes(cut: _Cut, width_m: float) -> _Fringes:
+    number_of = {key: number for number, key in enumerate(cut.keys)}
+    starts = np.searchsorted(cut.box, np.arange(len(cut.keys) + 1)).tolist()
+    east_north = cut.images[["east_m", "north_m"]].to_numpy()
+    fringes: list[Fringe] = []
+    rows: list[NDArray[np.int64]] = []
+    for a, b, kind in find_fringes(cut.keys):
+        sides = []
+        for here, there in ((number_of[a], number_of[b]), (number_of[b], number_of[a])):
+            own = east_north[starts[here] : starts[here + 1]]
+            sides.append(starts[here] + _within(own, cut.bounds[there], width_m))
         if min(len(side) for side in sides) == 0:
             continue  # nobody stands near this border: there is nothing to match across it
-        members.append(both)
-        fringes.append(Fringe(key=key, a=a, b=b, kind=kind, n_images=len(both)))
-    columns = ["fringe", "box", "image_id", "colmap_id"]
-    table = pd.concat(members)[columns] if members else images.assign(fringe="")[:0][columns]
-    return _Fringes(fringes, table.reset_index(drop=True))
+        rows.append(np.concatenate(sides))
+        fringes.append(Fringe(key=f"{a}--{b}", a=a, b=b, kind=kind, n_images=len(rows[-1])))
+    numbers = np.repeat(np.arange(len(fringes)), [len(r) for r in rows])
+    return _Fringes(fringes, numbers, np.concatenate([np.empty(0, np.int64), *rows]))
 
 
 def _within(
-    images: pd.DataFrame, other: tuple[float, float, float, float], width_m: float
-) -> pd.DataFrame:
-    west, south, east, north = other
-    dx = np.maximum(np.maximum(west - images["east_m"], images["east_m"] - east), 0)
-    dy = np.maximum(np.maximum(south - images["north_m"], images["north_m"] - north), 0)
-    return images[np.hypot(dx, dy) <= width_m]
+    east_north: NDArray[np.float64], other: NDArray[np.float64], width_m: float
+) -> NDArray[np.int64]:
+    """Give the rows that stand within ``width_m`` of a box."""
+    outside = np.maximum(other[:2] - east_north, east_north - other[2:])
+    np.maximum(outside, 0.0, out=outside)
+    return np.flatnonzero(np.hypot(outside[:, 0], outside[:, 1]) <= width_m)
+
+
+def _write_tables(cut: _Cut, found: _Fringes, out: Path) -> None:
+    images = pa.Table.from_pandas(cut.images, preserve_index=False)
+    images = images.add_column(images.num_columns, "box", cut.names())
+    write_in_groups(images, cut.box, out / "images.parquet")
+    rows = pa.array(found.row)
+    keys = pa.array([fringe.key for fringe in found.fringes], pa.string())
+    names = pa.DictionaryArray.from_arrays(pa.array(found.fringe, pa.int32()), keys)
+    members = images.select(["box", "image_id", "colmap_id"]).take(rows)
+    members = members.add_column(0, "fringe", names)
+    write_in_groups(members, found.fringe, out / "fringe_images.parquet")
+
+
+def _slice(table: Path, cut: _Cut, path: Path) -> None:
+    """Copy what a city-wide table says of the planned photos, box by box."""
+    ids = pq.read_table(table, columns=["image_id"]).column("image_id").combine_chunks()
+    rows = pc.index_in(pa.array(cut.images["image_id"], pa.string()), ids)
+    known = np.asarray(rows.is_valid())
+    boxes = cut.names().filter(pa.array(known))
+    slice_by_box(table, rows.drop_null().to_numpy().astype(np.int64), boxes, path)
+
+
+def _draw(plan: BoxPlan, cut: _Cut, out: Path) -> None:
+    shapes = [shapely.box(b.west, b.south, b.east, b.north) for b in plan.boxes]
+    table = gpd.GeoDataFrame([asdict(b) for b in plan.boxes], geometry=shapes, crs="EPSG:4326")
+    table.to_file(out / "plan.geojson", driver="GeoJSON")
+    lon, lat = cut.images["lon"].to_numpy(), cut.images["lat"].to_numpy()
+    draw_plan(plan, lon, lat, cut.box, out / "map.png")
 
 
 def _estimate(n_images: int, n_members: int) -> dict[str, float]:

@@ -123,9 +123,7 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
                 progress=progress,
             )
 
-        made = city.produce(
-            context, inputs={"rows": box_rows(box, plan.path, catalog.path)}, build=build
-        )
+        made = city.produce(context, inputs={"rows": box_rows(box, plan.path)}, build=build)
         return result_of(made, photo_checks(made))
 
     return [box_images]

@@ -19,7 +19,7 @@ from citysplat_core.geography import (
     quadkey_of,
     tile_of,
 )
-from citysplat_core.geography.plan import assign_boxes, find_fringes
+from citysplat_core.geography.cutting import assign_boxes, find_fringes
 
 seeds = st.integers(0, 2**32 - 1)
 
