@@ -1,72 +1,136 @@
 """Fetching and scoring the photos of a box that no rule has refused yet."""
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from citysplat_core.errors import DiscoveryError, ImageError
 from citysplat_core.imagery.box_photo import BoxPhoto
+from citysplat_core.imagery.download_estimate import DownloadEstimate, estimate_download
 from citysplat_core.imagery.photo_store import PhotoStore
-from citysplat_core.imagery.quality import score_photo
+from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import ImageSource, PhotoRequest
-from citysplat_core.settings import PhotoSettings
 from citysplat_core.storage import Progress
 
+_LOG = logging.getLogger(__name__)
 _MAX_FAILED_SHARE = 0.5
 _MIN_SUSPICION = 10
-_DAMAGED = "damaged in the photo cache; it will be fetched again"
+_DAMAGED = "damaged in the photo cache"
 
 
-def fetch_open(
-    box: str,
-    photos: Sequence[BoxPhoto],
-    *,
-    source: ImageSource,
-    store: PhotoStore,
-    settings: PhotoSettings,
-    n_threads: int,
-    progress: Progress,
-) -> None:
-    """Bring the files of the open photos and score them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoFetch:
+    """How photos of a box are fetched and scored.
 
-    Photos whose file cannot be had, or is damaged, fail with the reason.
-
-    Raises:
-        DiscoveryError: Most photos fail, which no box has by itself: the service is down.
-        StorageError: The disk is full; what was fetched is kept.
+    Attributes:
+        source: Who has the photos.
+        store: Where they are kept; its check should be ``scores.score``, so that each photo is
+            decoded once, strictly, for both.
+        scores: Where their scores are kept.
+        size_px: Width wanted; 0 for the original.
+        n_threads: Threads for checking and scoring.
+        progress: Called with photos done and photos in all.
     """
-    wanted = [photo for photo in photos if photo.is_open]
-    requests = [PhotoRequest(image_id=p.image_id, photo_ref=p.row["photo_ref"]) for p in wanted]
-    results = source.fetch_photos(
-        requests, store, size_px=settings.size_px, n_threads=n_threads, progress=progress
+
+    source: ImageSource
+    store: PhotoStore
+    scores: ScoreStore
+    size_px: int
+    n_threads: int
+    progress: Progress
+
+    def fetch_open(self, box: str, photos: Sequence[BoxPhoto]) -> DownloadEstimate:
+        """Bring the files of the open photos and score them.
+
+        Photos whose file cannot be had, or stays damaged, fail with the reason.
+
+        Args:
+            box: Key of the box.
+            photos: Its photos; only open ones are asked for.
+
+        Returns:
+            What was estimated before the start.
+
+        Raises:
+            DiscoveryError: Most photos fail, which no box has by itself: the service is down.
+            StorageError: The disk is full; what was fetched is kept.
+        """
+        wanted = [photo for photo in photos if photo.is_open]
+        estimate = self._estimate(box, wanted)
+        self._ask(wanted)
+        self._refuse_outage(box, wanted)
+        damaged = self._score(wanted)
+        if damaged:  # rotten in the cache: fetched anew, once
+            self._ask(damaged)
+            self._score(damaged)
+        for photo in wanted:
+            if photo.result is not None and photo.result.state != "ok":
+                photo.fail(photo.result.reason)
+            elif photo.quality is None:
+                photo.fail(_DAMAGED)
+        self.store.flush()
+        return estimate
+
+    def _estimate(self, box: str, wanted: Sequence[BoxPhoto]) -> DownloadEstimate:
+        missing = sum(not self.store.path_of(p.image_id, self.size_px).is_file() for p in wanted)
+        estimate = estimate_download(missing, self.store, self.size_px)
+        _LOG.info("box %s: %s", box, estimate)
+        self.progress(0, len(wanted), f"photos: {estimate}")
+        return estimate
+
+    def _ask(self, wanted: Sequence[BoxPhoto]) -> None:
+        requests = [PhotoRequest(image_id=p.image_id, photo_ref=p.row["photo_ref"]) for p in wanted]
+        results = self.source.fetch_photos(
+            requests,
+            self.store,
+            size_px=self.size_px,
+            n_threads=self.n_threads,
+            progress=self.progress,
+        )
+        for photo, result in zip(wanted, results, strict=True):
+            photo.result = result
+
+    def _refuse_outage(self, box: str, wanted: Sequence[BoxPhoto]) -> None:
+        failed = [photo for photo in wanted if photo.result and photo.result.state == "failed"]
+        few = len(failed) < _MIN_SUSPICION or len(failed) <= _MAX_FAILED_SHARE * len(wanted)
+        if few or self.source.name == "folder" or failed[0].result is None:
+            return
+        raise DiscoveryError(
+            f"{len(failed)} of {len(wanted)} photos could not be fetched "
+            f"({failed[0].result.reason})",
+            expected="at most half, unless the service is down",
+            fix="Run again later; the photos that came are kept.",
+            box=box,
+        )
+
+    def _score(self, wanted: Sequence[BoxPhoto]) -> list[BoxPhoto]:
+        """Score what has a file; return those whose file is damaged, which leaves the cache."""
+        present = [photo for photo in wanted if photo.result and photo.result.path]
+        self.scores.load([photo.result.sha256 for photo in present if photo.result])
+        with ThreadPoolExecutor(max_workers=max(1, self.n_threads)) as pool:
+            good = list(pool.map(self._score_one, present))
+        return [photo for photo, is_good in zip(present, good, strict=True) if not is_good]
+
+    def _score_one(self, photo: BoxPhoto) -> bool:
+        result = photo.result
+        if result is None or result.path is None:
+            return True
+        body = result.path.read_bytes()
+        try:
+            if hashlib.sha256(body).hexdigest() != result.sha256:
+                raise _rotten(len(body))
+            photo.quality = self.scores.score(body, result.sha256)
+        except ImageError:
+            self.store.drop(photo.image_id, self.size_px)
+            return False
+        return True
+
+
+def _rotten(size_bytes: int) -> ImageError:
+    return ImageError(
+        f"a file of {size_bytes} bytes that is not what was stored",
+        expected="the photo that was stored",
+        fix="It is fetched again.",
     )
-    for photo, result in zip(wanted, results, strict=True):
-        photo.result = result
-        if result.state != "ok":
-            photo.fail(result.reason)
-    _refuse_outage(box, source, wanted)
-    with ThreadPoolExecutor(max_workers=max(1, n_threads)) as pool:
-        list(pool.map(lambda photo: _score(photo, store, settings), wanted))
-
-
-def _refuse_outage(box: str, source: ImageSource, wanted: Sequence[BoxPhoto]) -> None:
-    failed = [photo for photo in wanted if photo.result and photo.result.state == "failed"]
-    few = len(failed) < _MIN_SUSPICION or len(failed) <= _MAX_FAILED_SHARE * len(wanted)
-    if few or source.name == "folder":
-        return
-    raise DiscoveryError(
-        f"{len(failed)} of {len(wanted)} photos could not be fetched ({failed[0].reason})",
-        expected="at most half, unless the service is down",
-        fix="Run again later; the photos that came are kept.",
-        box=box,
-    )
-
-
-def _score(photo: BoxPhoto, store: PhotoStore, settings: PhotoSettings) -> None:
-    """Score a photo; one that turns out damaged fails and leaves the cache."""
-    if photo.result is None or photo.result.path is None:
-        return
-    try:
-        photo.quality = score_photo(photo.result.path.read_bytes())
-    except ImageError:
-        store.drop(photo.image_id, settings.size_px)
-        photo.fail(_DAMAGED)

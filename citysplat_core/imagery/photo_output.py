@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from citysplat_core.imagery.attribution import attribution_text
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.cameras import distinct_cameras
+from citysplat_core.imagery.quality import Quality
 from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA, table_of, write_table
 from citysplat_core.storage import published
 from citysplat_core.storage.files import full_disk_is_clear
@@ -17,7 +19,7 @@ _FROM_ROW = (
     *("east_m", "north_m", "up_m", "rotation_x", "rotation_y", "rotation_z"),
 )
 _FROM_RESULT = ("size_bytes", "sha256", "width", "height")
-_FROM_QUALITY = ("blur_score", "luminance_mean", "luminance_std", "dhash")
+_FROM_QUALITY = tuple(field.name for field in fields(Quality))
 
 
 def write_photos(out: Path, photos: Sequence[BoxPhoto]) -> None:

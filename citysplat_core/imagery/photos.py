@@ -8,11 +8,13 @@ from pathlib import Path
 from citysplat_core.geography import CityFrame
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.cameras import camera_for, lenses_of
-from citysplat_core.imagery.fetching import fetch_open
+from citysplat_core.imagery.download_estimate import DownloadEstimate
+from citysplat_core.imagery.fetching import PhotoFetch
 from citysplat_core.imagery.photo_output import write_photos
 from citysplat_core.imagery.photo_rows import rows_of, rows_with_same_cameras
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.rules import refuse_before_download, refuse_by_scores
+from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.settings import PhotoSettings
 from citysplat_core.storage import Progress, StepReport
@@ -42,7 +44,8 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
         plan_images: The plan's ``images.parquet``.
         catalog: Folder with ``catalog.parquet``.
         source: Who has the photos.
-        photo_cache: Folder shared by all boxes; photos that are in it are not fetched again.
+        photo_cache: Folder shared by all boxes; photos that are in it are not fetched again. Their
+            scores lie beside it, in ``scores.sqlite``.
         frame: The city frame, for rotations.
         out: Gets ``photos/``, ``images.parquet``, ``cameras.parquet`` and ``ATTRIBUTION.md``.
         work: Directory that survives a kill; not needed, the cache survives too.
@@ -61,21 +64,21 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     del work
     listed = catalog / "catalog.parquet"
     photos = [BoxPhoto(row=row) for row in rows_of(box, plan_images, listed, frame)]
-    store = PhotoStore(photo_cache)
     refuse_before_download(photos, settings)
-    fetch_open(
-        box,
-        photos,
-        source=source,
-        store=store,
-        settings=settings,
-        n_threads=n_threads,
-        progress=progress,
-    )
+    with ScoreStore(photo_cache.parent / "scores.sqlite") as scores:
+        fetch = PhotoFetch(
+            source=source,
+            store=PhotoStore(photo_cache, check=scores.score),
+            scores=scores,
+            size_px=settings.size_px,
+            n_threads=n_threads,
+            progress=progress,
+        )
+        estimate = fetch.fetch_open(box, photos)
     refuse_by_scores(photos, settings)
     _accept(photos, listed)
     write_photos(out, photos)
-    return _report(box, photos)
+    return _report(box, photos, estimate)
 
 
 def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:
@@ -88,7 +91,7 @@ def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:
             photo.camera = camera_for(photo.row, *size, lenses)
 
 
-def _report(box: str, photos: Sequence[BoxPhoto]) -> StepReport:
+def _report(box: str, photos: Sequence[BoxPhoto], estimate: DownloadEstimate) -> StepReport:
     status = Counter(photo.status for photo in photos)
     reasons = Counter(photo.reason for photo in photos if photo.reason)
     used = [photo for photo in photos if photo.status == "ok"]
@@ -99,6 +102,9 @@ def _report(box: str, photos: Sequence[BoxPhoto]) -> StepReport:
         "rejected": status["rejected"],
         "cameras": len({photo.camera.camera_id for photo in used if photo.camera}),
         "size_bytes": sum(photo.result.size_bytes for photo in used if photo.result),
+        "estimated_downloads": estimate.n_photos,
+        "estimated_mb": round(estimate.size_bytes / 1e6, 1),
+        "estimated_s": round(estimate.seconds, 1),
         **dict(sorted(reasons.most_common(_REASONS_COUNTED))),
     }
     _LOG.info("photos of box %s: %s", box, counts)

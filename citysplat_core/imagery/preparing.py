@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from citysplat_core.errors import ImageError
-from citysplat_core.imagery.photo_store import check_jpeg
+from citysplat_core.imagery.jpeg_check import check_jpeg
 
 _JPEG_QUALITY = 92
 

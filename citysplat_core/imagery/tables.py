@@ -106,13 +106,17 @@ IMAGES_SCHEMA = pa.schema(
         ("blur_score", pa.float64()),
         ("luminance_mean", pa.float64()),
         ("luminance_std", pa.float64()),
+        ("crete", pa.float64()),
+        ("laplacian", pa.float64()),
+        ("dark_share", pa.float64()),
+        ("bright_share", pa.float64()),
         ("dhash", pa.string()),
         ("sequence_id", pa.string()),
         ("captured_at", CAPTURED_AT),
     ]
     + [(name, pa.float64()) for name in ("east_m", "north_m", "up_m", "heading_deg")]
     + [(name, pa.float64()) for name in ("rotation_x", "rotation_y", "rotation_z")]
-    + [("creator", pa.string())]
+    + [("creator", pa.string()), ("mask", pa.string()), ("mask_share", pa.float64())]
 )
 """The photos of a box, sorted by colmap_id; status is ``ok``, ``failed`` or ``rejected``."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from citysplat_core.errors import ImageError
 from citysplat_core.imagery import score_photo
-from citysplat_core.imagery.photo_store import check_jpeg
+from citysplat_core.imagery.jpeg_check import check_jpeg
 from citysplat_core.simulation.server import SyntheticScenes
 
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from citysplat_core.errors import ImageError
-from citysplat_core.imagery.mapillary.cdn_url import expires_at
-from citysplat_core.imagery.mapillary.graph import BATCH, BatchAnswer, GraphClient
+from citysplat_core.errors import BlockedError, ImageError
+from citysplat_core.imagery.mapillary.addresses import Addresses
+from citysplat_core.imagery.mapillary.graph import BATCH, GraphClient
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Clock, Retry
+from citysplat_core.imagery.mapillary.limits import Clock, Pace, Retry
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.imagery.photo_store import PhotoStore, StoredPhoto
@@ -17,6 +18,25 @@ from citysplat_core.imagery.source import PhotoResult, fetched
 
 _BATCHES_AT_ONCE = 4
 _MAX_RENEWALS = 3
+_UNPACED = 10_000_000
+"""Requests a minute that never wait: the photo host is only ever paused."""
+
+
+class _Outcome(Enum):
+    """What one request for a photo came to."""
+
+    DONE = auto()
+    FAULT = auto()
+    OLD_ADDRESS = auto()
+    LIMIT = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Try:
+    outcome: _Outcome
+    photo: StoredPhoto | None = None
+    reason: str = ""
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +52,7 @@ class PhotoFetcher:
         executor: Threads that check and write photos.
         patience: Retries.
         clock: The time.
+        pace: Pauses all downloads when the photo host says "too many".
     """
 
     http: Http
@@ -42,6 +63,7 @@ class PhotoFetcher:
     executor: Executor
     patience: Patience
     clock: Clock
+    pace: Pace = field(default_factory=lambda: Pace(_UNPACED))
 
     async def fetch_all(self, ids: Sequence[str], done: Callable[[PhotoResult], None]) -> None:
         """Download photos; ``done`` is called once for each, in no order.
@@ -54,73 +76,87 @@ class PhotoFetcher:
         downloads = asyncio.Semaphore(self.connections)
         batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
 
-        async def one(image_id: str, urls: BatchAnswer) -> None:
+        async def one(image_id: str, addresses: Addresses) -> None:
             async with downloads:
-                done(await self._fetch(image_id, urls))
+                result = await self._fetch(image_id, addresses)
+            addresses.finish(image_id)
+            done(result)
 
         async def batch(part: list[str]) -> None:
             async with batches:
-                urls = await self._urls(part)
-                await first_error_stops(one(image_id, urls) for image_id in part)
+                addresses = self._addresses(part)
+                await addresses.renew(seen=0)
+                await first_error_stops(one(image_id, addresses) for image_id in part)
 
         parts = [list(ids[i : i + BATCH]) for i in range(0, len(ids), BATCH)]
         await first_error_stops(batch(part) for part in parts)
 
-    @property
-    def _field(self) -> str:
-        return f"thumb_{self.size_px or 'original'}_url"
+    def _addresses(self, ids: Sequence[str]) -> Addresses:
+        name = f"thumb_{self.size_px or 'original'}_url"
+        return Addresses(ids, name, self.graph, self.clock, self.patience.url_margin_s)
 
-    async def _urls(self, ids: list[str]) -> BatchAnswer:
-        return await self.graph.images(ids, f"id,{self._field}")
-
-    def _usable_url(self, image_id: str, urls: BatchAnswer) -> str | None:
-        url = urls.entities.get(image_id, {}).get(self._field)
-        if not isinstance(url, str):
-            return None
-        expiry = expires_at(url)
-        soon = expiry is not None and expiry < self.clock() + self.patience.url_margin_s
-        return None if soon else url
-
-    async def _fetch(self, image_id: str, urls: BatchAnswer) -> PhotoResult:
-        retry, renewals, reason = Retry(self.patience), 0, ""
+    async def _fetch(self, image_id: str, addresses: Addresses) -> PhotoResult:
+        """Try until the photo is there, is known to be gone, or patience ends."""
+        retry, renewals = Retry(self.patience), 0
+        reason = "the service gives no usable address"
         while True:
-            refused = _refusal(image_id, urls)
+            there = self.store.find(image_id, self.size_px)
+            if there is not None:  # another run was faster
+                return fetched(image_id, there)
+            refused = addresses.refusal(image_id)
             if refused is not None:
                 return refused
-            url = self._usable_url(image_id, urls)
+            generation = addresses.generation
+            url = addresses.usable(image_id)
             if url is not None:
-                photo, reason, renew = await self._try(image_id, url)
-                if photo is not None:
-                    return fetched(image_id, photo)
-                if not renew:
+                last = await self._try(image_id, url)
+                if last.photo is not None:
+                    return fetched(image_id, last.photo)
+                reason = last.reason
+                if last.outcome is _Outcome.LIMIT:
+                    self._pause(retry, last)
+                    continue
+                if last.outcome is _Outcome.FAULT:
                     if await retry.after_fault():
                         continue
                     return PhotoResult(image_id=image_id, state="failed", reason=reason)
             renewals += 1
             if renewals > _MAX_RENEWALS:
-                reason = reason or "the service gives no usable address"
                 return PhotoResult(image_id=image_id, state="failed", reason=reason)
-            urls = await self._urls([image_id])
+            await addresses.renew(seen=generation)
 
-    async def _try(self, image_id: str, url: str) -> tuple[StoredPhoto | None, str, bool]:
-        """Return the photo, or why not and whether another address may help."""
+    async def _try(self, image_id: str, url: str) -> _Try:
+        await self.pace.wait()
         try:
             answer = await self.http.get_photo(url)
         except TransportFault as fault:
-            return None, str(fault), False
+            return _Try(outcome=_Outcome.FAULT, reason=str(fault))
+        if answer.status == 429:
+            return _Try(outcome=_Outcome.LIMIT, reason="HTTP 429", answer=answer)
         if answer.status in {403, 404, 410}:
-            return None, f"HTTP {answer.status}", True
+            return _Try(outcome=_Outcome.OLD_ADDRESS, reason=f"HTTP {answer.status}")
         problem = _problem(answer)
         if problem:
-            return None, problem, False
+            return _Try(outcome=_Outcome.FAULT, reason=problem)
         loop = asyncio.get_running_loop()
         try:
             photo = await loop.run_in_executor(
                 self.executor, self.store.save, image_id, self.size_px, answer.body
             )
         except ImageError as error:
-            return None, error.seen, False
-        return photo, "", False
+            return _Try(outcome=_Outcome.FAULT, reason=error.seen)
+        return _Try(outcome=_Outcome.DONE, photo=photo)
+
+    def _pause(self, retry: Retry, last: _Try) -> None:
+        pause_s = retry.pause_s(last.answer)
+        if pause_s is None:
+            raise BlockedError(
+                "the photo host answers HTTP 429 for longer than our patience",
+                expected="photos again after a pause",
+                fix="Run again in an hour, with fewer source.connections; the photos that came "
+                "are kept.",
+            )
+        self.pace.pause(pause_s)
 
 
 def _problem(answer: Answer) -> str:
@@ -129,11 +165,3 @@ def _problem(answer: Answer) -> str:
     if not answer.content_type.startswith("image/"):
         return f"{answer.content_type} in place of a photo"
     return ""
-
-
-def _refusal(image_id: str, urls: BatchAnswer) -> PhotoResult | None:
-    if image_id in urls.absent:
-        return PhotoResult(image_id=image_id, state="gone", reason="deleted at the source")
-    if image_id in urls.failed:
-        return PhotoResult(image_id=image_id, state="failed", reason=urls.failed[image_id])
-    return None
