@@ -7,6 +7,7 @@ from citysplat_core.imagery.folder import FolderSource
 from citysplat_core.imagery.identity import IdentityRegistry
 from citysplat_core.imagery.mapillary import MapillarySource
 from citysplat_core.imagery.opening import open_source
+from citysplat_core.imagery.panoramax import PanoramaxSource
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.photos import fetch_box_images
 from citysplat_core.imagery.quality import Quality, score_photo
@@ -19,6 +20,7 @@ __all__ = [
     "IdentityRegistry",
     "ImageSource",
     "MapillarySource",
+    "PanoramaxSource",
     "PhotoRequest",
     "PhotoResult",
     "PhotoStore",

@@ -5,6 +5,7 @@ from pathlib import Path
 from citysplat_core.errors import ConfigError, TokenError
 from citysplat_core.imagery.folder import FolderSource
 from citysplat_core.imagery.mapillary import MapillarySource
+from citysplat_core.imagery.panoramax import PanoramaxSource
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
@@ -34,6 +35,8 @@ def open_source(
             )
         csv = root / settings.positions_csv if settings.positions_csv else None
         return FolderSource(root / settings.path, csv)
+    if settings.kind == "panoramax":
+        return PanoramaxSource(settings, cache_dir)
     if not token:
         raise TokenError(
             "there is no Mapillary token",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from citysplat_core.imagery.mapillary.cdn_url import expires_at
-from citysplat_core.imagery.mapillary.graph import BatchAnswer, GraphClient
+from citysplat_core.imagery.mapillary.graph import BatchAnswer, ImageLookup
 from citysplat_core.imagery.mapillary.limits import Clock
 from citysplat_core.imagery.source import PhotoResult
 
@@ -24,7 +24,7 @@ class Addresses:
     """
 
     def __init__(
-        self, ids: Sequence[str], field: str, graph: GraphClient, clock: Clock, margin_s: float
+        self, ids: Sequence[str], field: str, graph: ImageLookup, clock: Clock, margin_s: float
     ) -> None:
         """Remember whom to ask; nothing is asked yet."""
         self._missing = list(ids)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.imagery.mapillary.entities import FIELDS
 from citysplat_core.imagery.mapillary.entity_store import EntityStore
-from citysplat_core.imagery.mapillary.graph import BATCH, BatchAnswer, GraphClient
+from citysplat_core.imagery.mapillary.graph import BATCH, BatchAnswer, ImageLookup
 from citysplat_core.imagery.mapillary.limits import Clock
 from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.storage import Progress
@@ -23,7 +23,7 @@ class Describer:
     """Fills the entity store.
 
     Attributes:
-        graph: The graph client.
+        graph: Who describes images.
         store: Where descriptions are kept.
         clock: The time.
         at_once: Batches in flight.
@@ -31,7 +31,7 @@ class Describer:
         failed: Id to reason, for images that could not be asked.
     """
 
-    graph: GraphClient
+    graph: ImageLookup
     store: EntityStore
     clock: Clock
     at_once: int

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -49,6 +49,14 @@ class BatchAnswer:
         self.entities |= other.entities
         self.absent |= other.absent
         self.failed |= other.failed
+
+
+class ImageLookup(Protocol):
+    """Whoever describes images by their ids."""
+
+    async def images(self, ids: Sequence[str], fields: str) -> BatchAnswer:
+        """Describe up to ``BATCH`` images; see ``GraphClient.images``."""
+        ...
 
 
 def judge(answer: Answer) -> tuple[Verdict, str]:

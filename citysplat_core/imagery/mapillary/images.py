@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from citysplat_core.errors import BlockedError, ImageError
 from citysplat_core.imagery.mapillary.addresses import Addresses
-from citysplat_core.imagery.mapillary.graph import BATCH, GraphClient
+from citysplat_core.imagery.mapillary.graph import BATCH, ImageLookup
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
 from citysplat_core.imagery.mapillary.limits import Clock, Pace, Retry
 from citysplat_core.imagery.mapillary.policy import Patience
@@ -53,10 +53,11 @@ class PhotoFetcher:
         patience: Retries.
         clock: The time.
         pace: Pauses all downloads when the photo host says "too many".
+        prepare: Called with the bytes that came, gives those to keep.
     """
 
     http: Http
-    graph: GraphClient
+    graph: ImageLookup
     store: PhotoStore
     size_px: int
     connections: int
@@ -64,6 +65,7 @@ class PhotoFetcher:
     patience: Patience
     clock: Clock
     pace: Pace = field(default_factory=lambda: Pace(_UNPACED))
+    prepare: Callable[[bytes], bytes] | None = None
 
     async def fetch_all(self, ids: Sequence[str], done: Callable[[PhotoResult], None]) -> None:
         """Download photos; ``done`` is called once for each, in no order.
@@ -141,11 +143,15 @@ class PhotoFetcher:
         loop = asyncio.get_running_loop()
         try:
             photo = await loop.run_in_executor(
-                self.executor, self.store.save, image_id, self.size_px, answer.body
+                self.executor, self._keep, image_id, answer.body
             )
         except ImageError as error:
             return _Try(outcome=_Outcome.FAULT, reason=error.seen)
         return _Try(outcome=_Outcome.DONE, photo=photo)
+
+    def _keep(self, image_id: str, body: bytes) -> StoredPhoto:
+        kept = body if self.prepare is None else self.prepare(body)
+        return self.store.save(image_id, self.size_px, kept)
 
     def _pause(self, retry: Retry, last: _Try) -> None:
         pause_s = retry.pause_s(last.answer)

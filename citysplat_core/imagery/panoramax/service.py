@@ -1,0 +1,251 @@
+"""Panoramax as an image source."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from citysplat_core.geography import Area
+from citysplat_core.imagery.mapillary.describing import Describer
+from citysplat_core.imagery.mapillary.entity_store import EntityStore
+from citysplat_core.imagery.mapillary.http import run_async
+from citysplat_core.imagery.mapillary.images import PhotoFetcher
+from citysplat_core.imagery.mapillary.limits import Clock, Pace
+from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.tile_cache import TileCache
+from citysplat_core.imagery.panoramax.files import FileAddresses, FollowingHttp
+from citysplat_core.imagery.panoramax.items import catalog_row
+from citysplat_core.imagery.panoramax.search import SearchClient
+from citysplat_core.imagery.panoramax.tiles import TileAddress, TileResult, TileSearcher
+from citysplat_core.imagery.photo_store import PhotoStore
+from citysplat_core.imagery.preparing import prepared_photo
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
+from citysplat_core.imagery.tables import (
+    DESCRIBED_SCHEMA,
+    FOUND_SCHEMA,
+    TILES_SCHEMA,
+    table_of,
+    utc_from_ms,
+)
+from citysplat_core.imagery.token import Token
+from citysplat_core.settings import SourceSettings
+from citysplat_core.storage import Progress, read_json, write_json
+
+_ROWS_AT_ONCE = 5000
+_SEARCHES_AT_ONCE = 4
+
+
+class PanoramaxSource:
+    """Panoramax's catalogue or one of its instances, or a server that speaks its protocol.
+
+    Args:
+        settings: Address, rates, connections.
+        cache_dir: For tiles and items; may be deleted.
+        patience: Retries and pauses.
+        clock: The time; tests pass their own.
+    """
+
+    name: SourceName = "panoramax"
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        cache_dir: Path,
+        *,
+        patience: Patience | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        """Prepare; nothing is asked before the first call."""
+        self._settings = settings
+        # Without the port: a local server that starts again elsewhere is still the same source.
+        host = urlsplit(settings.panoramax_url).hostname or "unknown"
+        self._folder = cache_dir / "panoramax" / host
+        self._patience = patience or Patience()
+        self._clock = clock
+
+    def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
+        """List every photo of the area; see ``ImageSource.discover``."""
+        return run_async(self._discover(area, self._not_before(work, refresh=refresh), progress))
+
+    async def _discover(self, area: Area, not_before: float, progress: Progress) -> Discovery:
+        addresses = area.tiles()
+        results: dict[TileAddress, TileResult] = {}
+        tables: dict[TileAddress, pa.Table] = {}
+        progress(0, len(addresses), "tiles")
+
+        def done(result: TileResult) -> None:
+            results[result.address] = result
+            tables[result.address] = _inside(result.found(), area)
+            progress(len(results), len(addresses), "tiles")
+
+        async with self._http() as http:
+            searcher = TileSearcher(
+                client=self._client(http),
+                cache=TileCache(self._folder / "tiles"),
+                items=self._items(),
+                at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
+                not_before=not_before,
+                clock=self._clock,
+            )
+            await searcher.search_all(addresses, done)
+        n_unreadable = sum(result.n_unreadable for result in results.values())
+        found = pa.concat_tables([FOUND_SCHEMA.empty_table(), *tables.values()])
+        return Discovery(
+            tiles=table_of([_ledger_row(results[a]) for a in sorted(results)], TILES_SCHEMA),
+            found=found.take(pc.sort_indices(found, [("image_id", "ascending")])),
+            notes={"items_unreadable": n_unreadable} if n_unreadable else {},
+            stopped=searcher.stopped,
+        )
+
+    def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
+        """Return the metadata of the photos; see ``ImageSource.describe``.
+
+        Discovery has brought it along, so that only what a deleted cache has lost is asked for.
+        """
+        items = self._items()
+        ids = found.column("image_id").to_pylist()
+        failed = run_async(self._describe(ids, items, self._not_before(work), progress))
+        parts = [
+            _described(found.slice(start, _ROWS_AT_ONCE), items, failed)
+            for start in range(0, len(ids), _ROWS_AT_ONCE)
+        ]
+        return pa.concat_tables(parts) if parts else DESCRIBED_SCHEMA.empty_table()
+
+    async def _describe(
+        self, ids: list[str], items: EntityStore, not_before: float, progress: Progress
+    ) -> dict[str, str]:
+        async with self._http() as http:
+            describer = Describer(
+                graph=self._client(http),
+                store=items,
+                clock=self._clock,
+                at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
+                progress=progress,
+            )
+            await describer.describe(ids, not_before=not_before)
+        return describer.failed
+
+    def fetch_photos(
+        self,
+        wanted: Sequence[PhotoRequest],
+        store: PhotoStore,
+        *,
+        size_px: int,
+        n_threads: int,
+        progress: Progress,
+    ) -> list[PhotoResult]:
+        """Download photos, made upright and scaled; see ``ImageSource.fetch_photos``.
+
+        Instances offer 500, 2048 pixels and the original: any other width is made from the next
+        larger one.
+        """
+        results: dict[str, PhotoResult] = {}
+        for request in wanted:
+            photo = store.find(request.image_id, size_px)
+            if photo is not None:
+                results[request.image_id] = fetched(request.image_id, photo)
+        missing = sorted({request.image_id for request in wanted} - set(results))
+        progress(len(results), len(wanted), "photos")
+        if missing:
+            store.require_space(len(missing), size_px)
+
+            def done(result: PhotoResult) -> None:
+                results[result.image_id] = result
+                progress(len(results), len(wanted), "photos")
+
+            run_async(self._fetch_photos(missing, store, size_px, n_threads, done))
+        return [results[request.image_id] for request in wanted]
+
+    async def _fetch_photos(
+        self,
+        ids: list[str],
+        store: PhotoStore,
+        size_px: int,
+        n_threads: int,
+        done: Callable[[PhotoResult], None],
+    ) -> None:
+        with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
+            async with self._http() as http:
+                fetcher = PhotoFetcher(
+                    http=http,
+                    graph=FileAddresses(self._client(http), self._items(), size_px),
+                    store=store,
+                    size_px=size_px,
+                    connections=self._settings.connections,
+                    executor=executor,
+                    patience=self._patience,
+                    clock=self._clock,
+                    prepare=lambda body: prepared_photo(body, size_px),
+                )
+                await fetcher.fetch_all(ids, done)
+
+    def _http(self) -> FollowingHttp:
+        return FollowingHttp(Token(""), self._settings.connections, self._settings.read_timeout_s)
+
+    def _client(self, http: FollowingHttp) -> SearchClient:
+        return SearchClient(
+            http=http,
+            url=self._settings.panoramax_url,
+            pace=Pace(self._settings.searches_per_min),
+            patience=self._patience,
+            limit=self._settings.search_limit,
+        )
+
+    def _items(self) -> EntityStore:
+        return EntityStore(self._folder / "items.sqlite")
+
+    def _not_before(self, work: Path, *, refresh: bool = False) -> float:
+        """Return the oldest answer that this look may use, the same before and after a kill."""
+        path = work / "started.json"
+        if not path.is_file():
+            work.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"started_at": self._clock()})
+        started_at = float(read_json(path)["started_at"])
+        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
+
+
+def _inside(images: pa.Table, area: Area) -> pa.Table:
+    inside = area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
+    return images.filter(pa.array(inside))
+
+
+def _ledger_row(result: TileResult) -> dict[str, object]:
+    z, x, y = result.address
+    tile = result.tile
+    return {
+        "z": z,
+        "x": x,
+        "y": y,
+        "state": result.state,
+        "n_images": None if tile is None else result.found().num_rows,
+        "sha256": None if tile is None else tile.sha256,
+        "fetched_at": None if tile is None else utc_from_ms(int(tile.fetched_at * 1000)),
+        "tries": 0 if result.state == "unknown" else None,
+        "reason": result.reason or None,
+    }
+
+
+def _described(found: pa.Table, items: EntityStore, failed: dict[str, str]) -> pa.Table:
+    known = items.read(found.column("image_id").to_pylist())
+    rows = []
+    for place in found.to_pylist():
+        item = known.get(place["image_id"])
+        if item is not None:
+            rows.append(catalog_row(item))
+        elif place["image_id"] in known:
+            rows.append(_undescribed(place, "gone", "deleted at the source"))
+        else:
+            reason = failed.get(place["image_id"], "not asked")
+            rows.append(_undescribed(place, "failed", reason))
+    return table_of(rows, DESCRIBED_SCHEMA)
+
+
+def _undescribed(place: dict[str, object], status: str, reason: str) -> dict[str, object]:
+    """Keep what discovery says about a photo that cannot be described now."""
+    kept = ("image_id", "sequence_id", "captured_at", "lon", "lat", "is_pano")
+    row = {name: place[name] for name in kept}
+    return row | {"source": "panoramax", "status": status, "reason": reason}
