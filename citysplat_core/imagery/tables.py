@@ -52,6 +52,11 @@ FOUND_SCHEMA = pa.schema(
 ``photo_digest`` changes when the photo behind an id does; null where a source cannot replace one.
 """
 
+GONE_SCHEMA = pa.schema(
+    [*FOUND_SCHEMA, *((name, CAPTURED_AT) for name in ("first_seen", "last_seen", "gone_at"))]
+)
+"""One row an image that a tile had and, when it was read in full again, had no more."""
+
 _FLOATS = (
     *("lon", "lat", "altitude_m", "computed_lon", "computed_lat", "computed_altitude_m"),
     *("heading_deg", "computed_heading_deg", "rotation_x", "rotation_y", "rotation_z"),
