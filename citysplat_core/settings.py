@@ -115,8 +115,7 @@ class PanoramaSettings(_Settings):
 
 
 class MaskSettings(_Settings):
-    """What is ignored in the photos, by features and splats alike: what moves, and what travels
-    with the camera."""
+    """What features and splats ignore in the photos: what moves, or travels with the camera."""
 
     sources: tuple[Literal["sequence", "detections", "model"], ...] = ("sequence",)
     """Who says what is ignored, in any order; regions are united. ``sequence`` finds what stays in

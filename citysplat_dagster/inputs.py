@@ -5,7 +5,8 @@ A box hangs on its own rows only: news elsewhere in the city leave its recipe as
 
 from pathlib import Path
 
-from citysplat_core.storage import digest_of, digest_of_table, read_json
+from citysplat_core.settings import City
+from citysplat_core.storage import digest_of, digest_of_table, read_json, sha256_of
 
 
 def box_rows(box: str, plan: Path) -> str:
@@ -35,3 +36,15 @@ def placement(alignment: Path, box: str) -> str:
         if t["box"] == box
     ]
     return digest_of(sorted(own))
+
+
+def mask_model_of(city: City) -> Path | None:
+    """Give the segmentation network that a city's masks ask for, or None if they ask for none."""
+    masks = city.settings.masks
+    named = "model" in masks.sources and masks.model_file
+    return city.root / masks.model_file if named else None
+
+
+def file_version(name: str, file: Path | None) -> dict[str, str]:
+    """Digest a user's file, as inputs of a step; none for a file that is not there."""
+    return {name: sha256_of(file)[:16]} if file is not None and file.is_file() else {}

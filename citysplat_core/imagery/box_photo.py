@@ -20,6 +20,8 @@ class BoxPhoto:
             at the end is ``ok``.
         reason: Why it is not used.
         camera: Its camera; None unless ``ok``.
+        mask: Which sources ignore a part of it, see ``masks.combine``; None unless ``ok``.
+        mask_share: The share of its pixels that is ignored, NaN if no source could say.
     """
 
     row: dict[str, Any]
@@ -28,6 +30,8 @@ class BoxPhoto:
     status: Literal["open", "ok", "failed", "rejected"] = "open"
     reason: str | None = None
     camera: Camera | None = None
+    mask: str | None = None
+    mask_share: float | None = None
 
     @property
     def image_id(self) -> str:

@@ -17,6 +17,7 @@ from citysplat_core.storage.files import full_disk_is_clear
 _FROM_ROW = (
     *("image_id", "colmap_id", "sequence_id", "captured_at", "creator", "heading_deg"),
     *("east_m", "north_m", "up_m", "rotation_x", "rotation_y", "rotation_z"),
+    *("panorama_id", "view_yaw_deg", "view_pitch_deg"),
 )
 _FROM_RESULT = ("size_bytes", "sha256", "width", "height")
 _FROM_QUALITY = tuple(field.name for field in fields(Quality))
@@ -49,6 +50,7 @@ def write_photos(out: Path, photos: Sequence[BoxPhoto]) -> None:
 def _image_row(photo: BoxPhoto) -> dict[str, object]:
     image: dict[str, object] = {name: photo.row[name] for name in _FROM_ROW}
     image |= {"status": photo.status, "reason": photo.reason}
+    image |= {"mask": photo.mask, "mask_share": photo.mask_share}
     image["camera_id"] = photo.camera.camera_id if photo.camera else None
     if photo.result is not None and photo.result.state == "ok":
         image |= {name: getattr(photo.result, name) for name in _FROM_RESULT}

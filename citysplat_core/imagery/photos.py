@@ -10,13 +10,14 @@ from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.cameras import camera_for, lenses_of
 from citysplat_core.imagery.download_estimate import DownloadEstimate
 from citysplat_core.imagery.fetching import PhotoFetch
+from citysplat_core.imagery.masks.combine import make_masks
 from citysplat_core.imagery.photo_output import write_photos
 from citysplat_core.imagery.photo_rows import rows_of, rows_with_same_cameras
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.rules import refuse_before_download, refuse_by_scores
 from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import ImageSource
-from citysplat_core.settings import PhotoSettings
+from citysplat_core.settings import MaskSettings, PhotoSettings
 from citysplat_core.storage import Progress, StepReport
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     out: Path,
     work: Path,
     settings: PhotoSettings,
+    masks: MaskSettings,
+    mask_model: Path | None = None,
     n_threads: int,
     progress: Progress,
 ) -> StepReport:
@@ -47,18 +50,23 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
         photo_cache: Folder shared by all boxes; photos that are in it are not fetched again. Their
             scores lie beside it, in ``scores.sqlite``.
         frame: The city frame, for rotations.
-        out: Gets ``photos/``, ``images.parquet``, ``cameras.parquet`` and ``ATTRIBUTION.md``.
+        out: Gets ``photos/``, ``images.parquet``, ``cameras.parquet`` and ``ATTRIBUTION.md``;
+            ``masks/`` for photos of which a part is ignored.
         work: Directory that survives a kill; not needed, the cache survives too.
         settings: Size and thresholds.
+        masks: What is ignored in the photos.
+        mask_model: The segmentation network, if the masks ask for one.
         n_threads: Threads for checking and scoring.
         progress: Called with photos done and photos in all.
 
     Returns:
         Counts ``images``, ``ok``, ``failed``, ``rejected``, ``cameras``, ``size_bytes``, and one
-        ``REASON`` for each kind of failure; ``skipped`` if no photo is usable.
+        ``REASON`` for each kind of failure, those of ``make_masks``; ``skipped`` if no photo is
+        usable.
 
     Raises:
         DiscoveryError: Most photos fail, which no box has by itself: the service is down.
+        ConfigError: The network for masks cannot be used.
         StorageError: The disk is full; what was fetched is kept.
     """
     del work
@@ -77,8 +85,17 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
         estimate = fetch.fetch_open(box, photos)
     refuse_by_scores(photos, settings)
     _accept(photos, listed)
+    masked = make_masks(
+        out,
+        photos,
+        source=source,
+        settings=masks,
+        model_file=mask_model,
+        n_threads=n_threads,
+        progress=progress,
+    )
     write_photos(out, photos)
-    return _report(box, photos, estimate)
+    return masked.added_to(_report(box, photos, estimate))
 
 
 def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:

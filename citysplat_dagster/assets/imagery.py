@@ -15,7 +15,7 @@ from citysplat_core.imagery import (
 from citysplat_core.settings import CitySettings
 from citysplat_core.storage import Artifact, Progress, StepReport, digest_of, digest_of_table
 from citysplat_dagster.checks import catalog_checks, coverage_checks, photo_checks
-from citysplat_dagster.inputs import box_rows
+from citysplat_dagster.inputs import box_rows, file_version, mask_model_of
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
@@ -104,9 +104,10 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
     def box_images(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
     ) -> dg.MaterializeResult:
-        """The box's photos on disk, checked, with quality scores and cameras."""
+        """The box's photos on disk, checked, with quality scores, cameras and masks."""
         box = context.partition_key
         plan, catalog = city.need("box_plan"), city.need("image_catalog")
+        mask_model = mask_model_of(city.city)
 
         def build(out: Path, work: Path, progress: Progress) -> StepReport:
             return fetch_box_images(
@@ -119,11 +120,14 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
                 out=out,
                 work=work,
                 settings=city.city.settings.photos,
+                masks=city.city.settings.masks,
+                mask_model=mask_model,
                 n_threads=city.threads,
                 progress=progress,
             )
 
-        made = city.produce(context, inputs={"rows": box_rows(box, plan.path)}, build=build)
+        inputs = {"rows": box_rows(box, plan.path), **file_version("mask_model", mask_model)}
+        made = city.produce(context, inputs=inputs, build=build)
         return result_of(made, photo_checks(made))
 
     return [box_images]

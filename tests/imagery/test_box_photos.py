@@ -16,7 +16,7 @@ from citysplat_core.imagery import (
     fetch_box_images,
 )
 from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA
-from citysplat_core.settings import PhotoSettings
+from citysplat_core.settings import MaskSettings, PhotoSettings
 from citysplat_core.storage import no_progress
 
 
@@ -52,7 +52,8 @@ class City:
         report = fetch_box_images(
             box, plan_images=self.plan, catalog=self.catalog, source=source or self.source,
             photo_cache=self.root / "photos", frame=self.frame, out=out, work=self.root / "w",
-            settings=PhotoSettings(**settings), n_threads=2, progress=no_progress,
+            settings=PhotoSettings(**settings), masks=MaskSettings(), n_threads=2,
+            progress=no_progress,
         )  # fmt: skip
         images = pq.read_table(out / "images.parquet")
         cameras = pq.read_table(out / "cameras.parquet")

@@ -83,7 +83,7 @@ def chosen_photos(east_north_m: Floats, *, min_photos: int) -> Chosen | str:
 def _direction_groups(places: Floats) -> list[int]:
     """Number the directions of travel; a leg is long enough for GPS noise not to matter."""
     found: list[float] = []
-    groups = []
+    groups: list[int] = []
     for k in range(len(places)):
         leg = _leg_around(places, k)
         if leg is None:
