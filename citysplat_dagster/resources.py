@@ -28,6 +28,9 @@ from citysplat_dagster.recipes import RECIPES
 
 CITY_VARIABLE = "CITYSPLAT_CITY"
 THREADS_VARIABLE = "CITYSPLAT_THREADS"
+TOKEN_VARIABLE = "MAPILLARY_TOKEN"  # noqa: S105 - a name
+LOCAL_TOKEN_VARIABLE = "CITYSPLAT_LOCAL_TOKEN"  # noqa: S105 - a name
+"""The token for a server on this machine; without it the one that is public by design."""
 
 _LOG_EVERY_S = 10.0
 
@@ -81,10 +84,11 @@ class CityResource:
         return open_source(settings, self.city.root, token=self._token(), cache_dir=self.cache)
 
     def _token(self) -> Token | None:
-        value = os.environ.get("MAPILLARY_TOKEN", "")
         host = urlsplit(self.city.settings.source.graph_url).hostname or ""
         if host in ("127.0.0.1", "localhost"):
-            value = LOCAL_TOKEN  # public by design: the local server knows no other
+            value = os.environ.get(LOCAL_TOKEN_VARIABLE) or LOCAL_TOKEN
+        else:
+            value = os.environ.get(TOKEN_VARIABLE, "")
         return Token(value) if value else None
 
     def find(self, asset: str, partition: str = "") -> Artifact | None:
