@@ -12,6 +12,7 @@ from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.photos import fetch_box_images
 from citysplat_core.imagery.quality import Quality, score_photo
 from citysplat_core.imagery.source import Discovery, ImageSource, PhotoRequest, PhotoResult
+from citysplat_core.imagery.tile_ledger import TileLedger
 from citysplat_core.imagery.token import Token
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PhotoResult",
     "PhotoStore",
     "Quality",
+    "TileLedger",
     "Token",
     "attribution_text",
     "build_catalog",

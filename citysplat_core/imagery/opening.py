@@ -12,7 +12,12 @@ from citysplat_core.settings import SourceSettings
 
 
 def open_source(
-    settings: SourceSettings, root: Path, *, token: Token | None, cache_dir: Path
+    settings: SourceSettings,
+    root: Path,
+    *,
+    token: Token | None,
+    cache_dir: Path,
+    machine_dir: Path | None = None,
 ) -> ImageSource:
     """Return the image source of a city; nothing is asked yet.
 
@@ -21,6 +26,8 @@ def open_source(
         root: The folder of city.toml, which the paths in the settings are relative to.
         token: The access token; needed for Mapillary only.
         cache_dir: For answers that may be used again; may be deleted.
+        machine_dir: For what all cities of a machine share, such as the count of requests to a
+            host; None puts it into the cache.
 
     Raises:
         TokenError: Mapillary without a token.
@@ -43,4 +50,4 @@ def open_source(
             expected="a client token (MLY|...)",
             fix="Set MAPILLARY_TOKEN; tokens are made at mapillary.com/dashboard/developers.",
         )
-    return MapillarySource(settings, token, cache_dir)
+    return MapillarySource(settings, token, cache_dir, machine_dir=machine_dir)

@@ -8,11 +8,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from citysplat_core.geography import Area, CityFrame
-from citysplat_core.imagery import MapillarySource, Token
+from citysplat_core.imagery import MapillarySource, TileLedger, Token, discover_images
 from citysplat_core.imagery.mapillary import Patience
 from citysplat_core.settings import SourceSettings
 from citysplat_core.simulation.server import (
@@ -54,6 +55,7 @@ class Service:
             SourceSettings(**values),
             token,
             self.folder / "cache",
+            machine_dir=self.folder / "machine",
             patience=self.patience,
             clock=self.server.state.clock.now,
         )
@@ -65,9 +67,36 @@ class Service:
         return path
 
     def discover(self, *, refresh: bool = False, work: str = "") -> Any:
-        return self.source().discover(
+        """Ask the source alone; raises what stopped it."""
+        said = self.source().discover(
             self.area, work=self.work(work), refresh=refresh, progress=no_progress
         )
+        if said.stopped is not None:
+            raise said.stopped
+        return said
+
+    def ledger(self) -> TileLedger:
+        return TileLedger(
+            self.folder / "imagery.sqlite", "mapillary", clock=self.server.state.clock.now
+        )
+
+    def look(self, *, refresh: bool = False) -> dict[str, Any]:
+        """Run the whole step into ``folder/out``; gives its counts."""
+        out = self.folder / "out"
+        out.mkdir(exist_ok=True)
+        report = discover_images(
+            self.area, source=self.source(), ledger=self.ledger(), out=out, work=self.work(),
+            refresh=refresh, progress=no_progress,
+        )  # fmt: skip
+        return dict(report.counts)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the last ``look``."""
+        return pd.read_parquet(self.folder / "out" / f"{name}.parquet")
+
+    def states(self) -> list[str]:
+        """The ledger's own tile states, also after a look that raised."""
+        return self.ledger().snapshot(self.area).tiles.column("state").to_pylist()
 
     def describe(self, found: Any, *, work: str = "") -> Any:
         return self.source().describe(found, work=self.work(work), progress=no_progress)

@@ -1,6 +1,7 @@
 """From the bytes of a vector tile to a table of images."""
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +16,26 @@ from citysplat_core.imagery.tables import CAPTURED_AT, FOUND_SCHEMA
 _LOG = logging.getLogger(__name__)
 _EARTH_RADIUS_M = 6_378_137.0
 _EXACT_FLOAT = 2.0**53
+_USED = ["id", "sequence_id", "captured_at", "is_pano"]
+_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
+"""A point as little-endian well-known binary."""
 
 
-def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedTile:
+    """What a tile holds.
+
+    Attributes:
+        images: ``FOUND_SCHEMA`` in the tile's order, positions in EPSG:4326; points in the tile's
+            buffer (they belong to a neighbour) are left out.
+        n_rounded: Ids that came as floating-point numbers too large to be exact.
+    """
+
+    images: pa.Table
+    n_rounded: int = 0
+
+
+def decode_tile(body: bytes, z: int, x: int, y: int) -> DecodedTile:
     """Return the images of a zoom-14 tile.
 
     Args:
@@ -26,19 +44,15 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
         x: Column.
         y: Row.
 
-    Returns:
-        ``FOUND_SCHEMA`` in the tile's order, positions in EPSG:4326; points in the tile's buffer
-        (they belong to a neighbour) are left out. Ids are text and exact.
-
     Raises:
         DiscoveryError: The bytes are no vector tile.
     """
     if not body:
-        return FOUND_SCHEMA.empty_table()
+        return DecodedTile(images=FOUND_SCHEMA.empty_table())
     try:
-        _, table = pyogrio.read_arrow(body, layer="image", X=x, Y=y, Z=z)
+        _, table = pyogrio.read_arrow(body, layer="image", X=x, Y=y, Z=z, columns=_USED)
     except DataLayerError:
-        return FOUND_SCHEMA.empty_table()
+        return DecodedTile(images=FOUND_SCHEMA.empty_table())
     except DataSourceError as error:
         raise DiscoveryError(
             f"tile {z}/{x}/{y} has {len(body)} bytes that are no vector tile",
@@ -57,15 +71,31 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> pa.Table:
         "tile": pa.array([f"{z}/{x}/{y}"] * table.num_rows, pa.string()),
         "photo_digest": pa.nulls(table.num_rows, pa.string()),
     }
-    return pa.table(columns, schema=FOUND_SCHEMA)
+    return DecodedTile(
+        images=pa.table(columns, schema=FOUND_SCHEMA), n_rounded=_count_rounded(table.column("id"))
+    )
 
 
 def positions_of(table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return longitudes and latitudes of a layer as GDAL reads it, degrees, shape (N,)."""
-    points = shapely.from_wkb(table.column("wkb_geometry").to_numpy(zero_copy_only=False))
-    lon = np.degrees(shapely.get_x(points) / _EARTH_RADIUS_M)
-    lat = np.degrees(2.0 * np.arctan(np.exp(shapely.get_y(points) / _EARTH_RADIUS_M)) - np.pi / 2)
+    x, y = _coordinates(table.column("wkb_geometry"))
+    lon = np.degrees(x / _EARTH_RADIUS_M)
+    lat = np.degrees(2.0 * np.arctan(np.exp(y / _EARTH_RADIUS_M)) - np.pi / 2)
     return lon, lat
+
+
+def _coordinates(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read points straight from the bytes, five times as fast as by making geometries of them."""
+    joined = column.combine_chunks()
+    if pa.types.is_binary(joined.type) and joined.null_count == 0:
+        _, offsets, data = joined.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
+        if len(joined) and (np.diff(bounds) == _POINT.itemsize).all():
+            points = np.frombuffer(data, _POINT, count=len(joined), offset=int(bounds[0]))
+            if (points["order"] == 1).all() and (points["kind"] == 1).all():
+                return points["x"].astype(np.float64), points["y"].astype(np.float64)
+    shapes = shapely.from_wkb(joined.to_numpy(zero_copy_only=False))
+    return shapely.get_x(shapes), shapely.get_y(shapes)
 
 
 def _ids(table: pa.Table, z: int, x: int, y: int) -> pa.Array:
@@ -80,17 +110,10 @@ def _ids(table: pa.Table, z: int, x: int, y: int) -> pa.Array:
     return table.column("id").combine_chunks().cast(pa.int64()).cast(pa.string())
 
 
-def rounded_ids(body: bytes, z: int, x: int, y: int) -> int:
-    """Count the ids of a tile that came as floating-point numbers too large to be exact."""
-    if not body:
+def _count_rounded(ids: pa.ChunkedArray) -> int:
+    if not pa.types.is_floating(ids.type):
         return 0
-    try:
-        _, table = pyogrio.read_arrow(body, layer="image", X=x, Y=y, Z=z, columns=["id"])
-    except (DataLayerError, DataSourceError):
-        return 0
-    if "id" not in table.column_names or not pa.types.is_floating(table.column("id").type):
-        return 0
-    return int(np.sum(np.abs(table.column("id").to_numpy(zero_copy_only=False)) >= _EXACT_FLOAT))
+    return int(np.sum(np.abs(ids.to_numpy()) >= _EXACT_FLOAT))
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

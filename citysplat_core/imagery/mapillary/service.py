@@ -7,22 +7,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from citysplat_core.errors import StorageError
 from citysplat_core.geography import Area
-from citysplat_core.imagery.mapillary.decode import rounded_ids
 from citysplat_core.imagery.mapillary.describing import Describer
 from citysplat_core.imagery.mapillary.entities import catalog_row
 from citysplat_core.imagery.mapillary.entity_store import EntityStore
 from citysplat_core.imagery.mapillary.graph import GraphClient
 from citysplat_core.imagery.mapillary.http import Http, run_async
 from citysplat_core.imagery.mapillary.images import PhotoFetcher
-from citysplat_core.imagery.mapillary.limits import Clock, Pace, TileBudget
+from citysplat_core.imagery.mapillary.limits import Clock, Pace
 from citysplat_core.imagery.mapillary.policy import Patience
-from citysplat_core.imagery.mapillary.rounded import exact_ids
+from citysplat_core.imagery.mapillary.rounded import repair_ids
+from citysplat_core.imagery.mapillary.tile_budget import TileBudget
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
-from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileAddress, TileFetcher, TileResult
+from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileFetcher, TileResult, tile_row
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
 from citysplat_core.imagery.tables import (
@@ -30,8 +29,8 @@ from citysplat_core.imagery.tables import (
     FOUND_SCHEMA,
     TILES_SCHEMA,
     table_of,
-    utc_from_ms,
 )
+from citysplat_core.imagery.tile_merge import unique_by_id
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
 from citysplat_core.storage import Progress, read_json, write_json
@@ -46,7 +45,9 @@ class MapillarySource:
     Args:
         settings: Addresses, rates, connections.
         token: The access token.
-        cache_dir: For tiles, metadata and request counts; may be deleted.
+        cache_dir: For tiles and metadata; may be deleted.
+        machine_dir: For the count of tile requests, which all cities and processes of a machine
+            share; None puts it into the cache.
         patience: Retries and pauses.
         clock: The time; tests pass their own.
     """
@@ -59,6 +60,7 @@ class MapillarySource:
         token: Token,
         cache_dir: Path,
         *,
+        machine_dir: Path | None = None,
         patience: Patience | None = None,
         clock: Clock = time.time,
     ) -> None:
@@ -67,6 +69,7 @@ class MapillarySource:
         # Without the port: a local server that starts again elsewhere is still the same source.
         host = urlsplit(settings.graph_url).hostname or "unknown"
         self._folder = cache_dir / "mapillary" / host
+        self._machine_dir = machine_dir or self._folder
         self._patience = patience or Patience()
         self._clock = clock
 
@@ -76,25 +79,25 @@ class MapillarySource:
 
     async def _discover(self, area: Area, not_before: float, progress: Progress) -> Discovery:
         addresses = area.tiles()
-        results: dict[TileAddress, TileResult] = {}
-        tables: dict[TileAddress, pa.Table] = {}
+        results: dict[tuple[int, int, int], TileResult] = {}
         progress(0, len(addresses), "tiles")
 
         def done(result: TileResult) -> None:
             results[result.address] = result
-            tables[result.address] = _inside(result.images(), area)
             progress(len(results), len(addresses), "tiles")
 
         async with self._http() as http:
-            await self._tile_fetcher(http, not_before).fetch_all(addresses, done)
-            found = _unique([tables[address] for address in sorted(tables)])
-            n_rounded = sum(_count_rounded(result) for result in results.values())
-            notes = {}
-            if n_rounded:
-                found, n_unsolved = await exact_ids(found, self._graph(http))
-                notes = {"ids_rounded": n_rounded, "ids_rounded_unsolved": n_unsolved}
-        tiles = table_of([_ledger_row(results[a]) for a in sorted(results)], TILES_SCHEMA)
-        return Discovery(tiles=tiles, found=found, notes=notes)
+            stopped = await self._tile_fetcher(http, not_before).fetch_all(addresses, done)
+            repaired = await repair_ids(results, self._graph(http))
+        reason = stopped.seen if stopped is not None else ""
+        rows = [tile_row(a, repaired.results.get(a), reason) for a in addresses]
+        clipped = [_inside(repaired.results[a].images, area) for a in sorted(repaired.results)]
+        return Discovery(
+            tiles=table_of(rows, TILES_SCHEMA),
+            found=unique_by_id(pa.concat_tables([FOUND_SCHEMA.empty_table(), *clipped])),
+            notes=repaired.notes,
+            stopped=stopped,
+        )
 
     def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
         """Return the metadata of the images; see ``ImageSource.describe``."""
@@ -194,7 +197,7 @@ class MapillarySource:
             tiles_url=settings.tiles_url,
             cache=TileCache(self._folder / "tiles" / TILE_SET),
             budget=TileBudget(
-                self._folder / "requests.sqlite",
+                self._machine_dir / "requests.sqlite",
                 host,
                 per_min=settings.tiles_per_min,
                 per_day=settings.tiles_per_day,
@@ -221,48 +224,18 @@ def _inside(images: pa.Table, area: Area) -> pa.Table:
     return images.filter(pa.array(inside))
 
 
-def _unique(tables: list[pa.Table]) -> pa.Table:
-    """Join the tiles' images, keep each id once and sort by id."""
-    table = pa.concat_tables([FOUND_SCHEMA.empty_table(), *tables])
-    numbers = pa.array(range(table.num_rows), pa.int64())
-    rows = pa.table({"image_id": table.column("image_id"), "row": numbers})
-    first = rows.group_by("image_id").aggregate([("row", "min")])
-    order = pc.sort_indices(first, [("image_id", "ascending")])
-    return table.take(first.column("row_min").take(order))
-
-
-def _count_rounded(result: TileResult) -> int:
-    return rounded_ids(result.tile.body, *result.address) if result.tile is not None else 0
-
-
-def _ledger_row(result: TileResult) -> dict[str, object]:
-    z, x, y = result.address
-    tile = result.tile
-    known = tile is not None
-    return {
-        "z": z,
-        "x": x,
-        "y": y,
-        "state": result.state,
-        "n_images": result.images().num_rows if known else None,
-        "sha256": tile.sha256 if tile is not None else None,
-        "fetched_at": utc_from_ms(int(tile.fetched_at * 1000)) if tile is not None else None,
-        "reason": result.reason or None,
-    }
-
-
 def _described(found: pa.Table, store: EntityStore, failed: dict[str, str]) -> pa.Table:
     ids = found.column("image_id").to_pylist()
     entities = store.read(ids)
     rows = []
-    for tile_row in found.to_pylist():
-        image_id = tile_row["image_id"]
+    for listed in found.to_pylist():
+        image_id = listed["image_id"]
         entity = entities.get(image_id)
         if image_id in failed or image_id not in entities:
             reason = failed.get(image_id, "not asked")
-            rows.append(_undescribed(tile_row, "failed", reason))
+            rows.append(_undescribed(listed, "failed", reason))
         elif entity is None:
-            rows.append(_undescribed(tile_row, "gone", "deleted at the source"))
+            rows.append(_undescribed(listed, "gone", "deleted at the source"))
         else:
             rows.append(catalog_row(entity))
     return table_of(rows, DESCRIBED_SCHEMA)

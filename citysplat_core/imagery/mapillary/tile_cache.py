@@ -2,11 +2,14 @@
 
 import gzip
 import hashlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from citysplat_core.errors import StorageError
 from citysplat_core.storage import published, read_json, write_json
+
+_CLOCK_SLACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +38,33 @@ class TileCache:
         """Use a folder."""
         self._folder = folder
 
-    def read(self, z: int, x: int, y: int, *, not_before: float) -> CachedTile | None:
-        """Return a tile that was fetched at or after ``not_before`` and is undamaged, or None."""
-        note_path = self._path(z, x, y, "json")
-        if not note_path.is_file():
+    def read(self, z: int, x: int, y: int, *, not_before: float, now: float) -> CachedTile | None:
+        """Return a tile that was fetched at or after ``not_before`` and is undamaged, or None.
+
+        A tile from the future was kept while the clock was ahead: nobody knows its age.
+        """
+        note = self._note(z, x, y)
+        if note is None or not not_before <= note[0] <= now + _CLOCK_SLACK_S:
             return None
         try:
-            note = read_json(note_path)
             body = gzip.decompress(self._path(z, x, y, "pbf.gz").read_bytes())
-        except (StorageError, OSError, EOFError, gzip.BadGzipFile):
+        except (OSError, EOFError, zlib.error):
             return None  # a damaged cache entry is as good as none: it is fetched again
-        fetched_at, sha256 = float(note["fetched_at"]), str(note["sha256"])
-        if fetched_at < not_before or hashlib.sha256(body).hexdigest() != sha256:
+        if hashlib.sha256(body).hexdigest() != note[1]:
             return None
-        return CachedTile(body=body, sha256=sha256, fetched_at=fetched_at)
+        return CachedTile(body=body, sha256=note[1], fetched_at=note[0])
+
+    def fetched_at(self, z: int, x: int, y: int) -> float | None:
+        """Return when a tile was fetched, seconds since 1970; None if it never was."""
+        note = self._note(z, x, y)
+        return None if note is None else note[0]
+
+    def _note(self, z: int, x: int, y: int) -> tuple[float, str] | None:
+        try:
+            note = read_json(self._path(z, x, y, "json"))
+            return float(note["fetched_at"]), str(note["sha256"])
+        except (StorageError, KeyError, TypeError, ValueError):
+            return None  # absent or damaged
 
     def write(self, z: int, x: int, y: int, body: bytes, *, fetched_at: float) -> CachedTile:
         """Store a tile.
