@@ -15,6 +15,7 @@ from citysplat_core.features.database import (
     finish_database,
     image_name,
 )
+from citysplat_core.features.masking import drop_masked_keypoints
 from citysplat_core.features.merging import copy_database
 from citysplat_core.settings import FeatureSettings
 from citysplat_core.storage import Progress, StepReport, published
@@ -50,8 +51,9 @@ def extract_box_features(
         progress: Called after every chunk of photos.
 
     Returns:
-        Counts n_images, n_keypoints, keypoints_median, n_featureless. Skipped if the box has no
-        usable photo.
+        Counts n_images, n_keypoints, keypoints_median, n_featureless and n_keypoints_masked
+        (dropped, because the masks of ``box_images`` ignore their place). Skipped if the box has
+        no usable photo.
 
     Raises:
         FeatureError: The backend cannot run, photos are missing on disk, or no photo gave a
@@ -68,7 +70,10 @@ def extract_box_features(
     logger.info("box %s: features of %d photos by %s", box, len(images), settings.backend)
     if len(images):
         _extract_missing(database, photos, images, settings, n_threads, progress)
-    table = _keypoint_counts(database, images)
+    # On the copy, so that a run that goes on after a kill counts what it drops as well.
+    copy_database(database, out / "features.db")
+    n_masked = drop_masked_keypoints(out / "features.db", box_images, images)
+    table = _keypoint_counts(out / "features.db", images)
     n_featureless = int((table["n_keypoints"] == 0).sum())
     if len(table) and n_featureless == len(table):
         raise FeatureError(
@@ -77,7 +82,6 @@ def extract_box_features(
             fix="Look at the photos of the box; raise features.max_image_px if it is very small.",
             box=box,
         )
-    copy_database(database, out / "features.db")
     with published(out / "features.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
     counts = {
@@ -85,6 +89,7 @@ def extract_box_features(
         "n_keypoints": int(table["n_keypoints"].sum()),
         "keypoints_median": float(table["n_keypoints"].median()) if len(table) else 0.0,
         "n_featureless": n_featureless,
+        "n_keypoints_masked": n_masked,
     }
     logger.info("box %s: %s", box, counts)
     return StepReport(counts=counts, skipped="" if len(table) else "the box has no usable photo")

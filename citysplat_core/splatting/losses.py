@@ -35,18 +35,24 @@ def _blur(image: Tensor) -> Tensor:
     return planes[:, 0].permute(1, 2, 0)
 
 
+def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Means, numerators, denominators and, last, the SSIM of every pixel, shape (H, W, 3)."""
+    mx, my = _blur(x), _blur(y)
+    xx, yy, xy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
+    a1, a2 = 2 * mx * my + _C1, 2 * xy + _C2
+    b1, b2 = mx * mx + my * my + _C1, xx + yy + _C2
+    return mx, my, a1, a2, b1, b2, a1 * a2 / (b1 * b2)
+
+
 class _Ssim(torch.autograd.Function):
     """Mean SSIM over the region whose window lies inside the picture; gradient to x only."""
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, y: Tensor) -> Tensor:
         x, y = x.detach(), y.detach()
-        mx, my = _blur(x), _blur(y)
-        xx, yy, xy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
-        a1, a2 = 2 * mx * my + _C1, 2 * xy + _C2
-        b1, b2 = mx * mx + my * my + _C1, xx + yy + _C2
-        each = a1 * a2 / (b1 * b2)
-        ctx.save_for_backward(x, y, mx, my, a1, a2, b1, b2, each)
+        parts = _ssim_parts(x, y)
+        ctx.save_for_backward(x, y, *parts)
+        each = parts[-1]
         return each[_EDGE:-_EDGE, _EDGE:-_EDGE].mean()
 
     @staticmethod
@@ -121,15 +127,44 @@ def depth_loss(depth: Tensor, alpha: Tensor, pixels: Tensor, expected_m: Tensor)
     return mean
 
 
-def psnr_db(x: Tensor, y: Tensor) -> float:
-    """Peak signal-to-noise ratio of two pictures in 0 to 1, decibels; at most 100."""
-    mse = float(((x.clamp(0, 1) - y) ** 2).mean())
+def psnr_db(x: Tensor, y: Tensor, *, mask: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio of two pictures in 0 to 1, decibels; at most 100.
+
+    Args:
+        x: Picture, shape (H, W, 3).
+        y: The other.
+        mask: True where they are compared, shape (H, W); None for everywhere.
+    """
+    error = (x.clamp(0, 1) - y) ** 2
+    mse = float((error if mask is None else error[mask]).mean())
     return min(100.0, -10.0 * math.log10(max(mse, 1e-10)))
 
 
-def colour_corrected(x: Tensor, y: Tensor) -> Tensor:
-    """Give ``x`` after the affine colour map (3x4, least squares) that best makes it ``y``."""
+@torch.no_grad()
+def measured_ssim(x: Tensor, y: Tensor, *, mask: Tensor | None = None) -> float:
+    """Structural similarity for reports: of the pixels that count, and of no others.
+
+    Args:
+        x: Picture, 0 to 1, shape (H, W, 3), both sides larger than 11.
+        y: The other.
+        mask: True where they are compared, shape (H, W). The rest is black on both sides and
+            left out of the mean; black against black would count as perfect.
+    """
+    if mask is None:
+        return float(ssim(x, y))
+    kept = mask[..., None].to(x.dtype)
+    each = _ssim_parts(x * kept, y * kept)[-1].mean(dim=2)[_EDGE:-_EDGE, _EDGE:-_EDGE]
+    inner = mask[_EDGE:-_EDGE, _EDGE:-_EDGE]
+    return float(each[inner].mean() if bool(inner.any()) else each.mean())
+
+
+def colour_corrected(x: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Give ``x`` after the affine colour map (3x4, least squares) that best makes it ``y``.
+
+    The map is fitted to the pixels of ``mask`` (H, W) if there is one.
+    """
     flat = torch.cat([x.reshape(-1, 3), torch.ones(x[..., 0].numel(), 1, device=x.device)], 1)
-    solution = torch.linalg.lstsq(flat.double(), y.reshape(-1, 3).double()).solution
+    rows = slice(None) if mask is None else mask.reshape(-1)
+    solution = torch.linalg.lstsq(flat[rows].double(), y.reshape(-1, 3)[rows].double()).solution
     mapped: Tensor = (flat.double() @ solution).to(x.dtype).reshape(x.shape).clamp(0, 1)
     return mapped

@@ -1,5 +1,6 @@
 """From a sparse model, an alignment and photos to the scene that a box is trained on."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,14 @@ import pycolmap
 from numpy.typing import NDArray
 
 from citysplat_core.errors import SplatError
+from citysplat_core.imagery.masks import read_mask
 from citysplat_core.mapping.tables import read_registered, read_transforms
 from citysplat_core.splatting.views import Undistorter, View
 
 Floats = NDArray[np.float64]
+
+_LOG = logging.getLogger(__name__)
+_MIN_USED_SHARE = 0.1
 
 
 class _Photo(NamedTuple):
@@ -97,6 +102,8 @@ def load_scene(
     origin = (*centre_enu_m, float(round(np.median(heights))))
     points, place = _points(models, np.array(origin))
     views = _views(photos, images, models, place, points, np.array(origin), width_px)
+    if len(views) < min_images:
+        return f"{len(views)} photos that masks leave something of; a splat needs {min_images}"
     train, held_out = _split(views, holdout_every)
     return BoxScene(origin_enu_m=origin, train=train, held_out=held_out, points=points)
 
@@ -158,6 +165,7 @@ def _views(
         pose[:3] = image.cam_from_world().matrix()
         pose[:3, 3] += pose[:3, :3] @ origin  # x = R (local + origin) + t
         seen = [place[photo.component, p.point3D_id] for p in image.get_observation_points2D()]
+        used = read_mask(Path(photo.path).parents[1], photo.image_id)
         view = View(
             image_id=photo.image_id,
             sequence_id=photo.sequence_id,
@@ -167,9 +175,18 @@ def _views(
             photo=undistorters[key].read(Path(photo.path)),
             point_rows=np.array(seen, np.int64),
             points=points[seen].reshape(-1, 3),
+            mask=None if used is None or used.all() else undistorters[key].mask(used),
         )
         views.append(view)
-    return views
+    return _believable(views)
+
+
+def _believable(views: list[View]) -> list[View]:
+    """Leave out views that are masked nearly everywhere: nothing can be learned or measured."""
+    kept = [view for view in views if view.mask is None or view.mask.mean() >= _MIN_USED_SHARE]
+    if len(kept) < len(views):
+        _LOG.warning("%d of %d photos are masked nearly whole", len(views) - len(kept), len(views))
+    return kept
 
 
 def _find(box: str, model: pycolmap.Reconstruction, photo: _Photo) -> pycolmap.Image:

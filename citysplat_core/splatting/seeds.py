@@ -109,7 +109,8 @@ def _lifted_pixels(views: list[View], n: int, rng: np.random.Generator) -> tuple
         if len(pixels) < _NEIGHBOURS:
             continue
         distance, index = _nearest(pixels, wanted, _NEIGHBOURS)
-        near = distance[:, 0] < _REACH * width
+        x, y = wanted.astype(int).T
+        near = (distance[:, 0] < _REACH * width) & (view.mask is None or view.mask[y, x])
         wanted, weight = wanted[near], 1.0 / (distance[near] + 1.0)
         disparity = (weight / depths[index[near]]).sum(1) / weight.sum(1)
         rays = np.c_[wanted, np.ones(len(wanted))] @ np.linalg.inv(view.intrinsics).T
@@ -143,7 +144,15 @@ def _sky(scene: BoxScene, n: int) -> tuple[Floats, float, Floats]:
     angle = np.arange(n) * math.pi * (3.0 - math.sqrt(5.0))
     flat = np.sqrt(1.0 - height**2)
     dome = np.c_[flat * np.cos(angle), flat * np.sin(angle), height]
-    rows = [v.photo[: max(1, v.photo.shape[0] // 10)].reshape(-1, 3) for v in scene.train]
-    colour = np.median(np.concatenate(rows), axis=0) / 255.0
+    colour = np.median(np.concatenate([_top_pixels(v) for v in scene.train]), axis=0) / 255.0
     sigma = 0.7 * radius * math.sqrt(2.0 * math.pi * 1.05 / n)
     return centre + radius * dome, sigma, np.tile(colour, (n, 1))
+
+
+def _top_pixels(view: View) -> NDArray[np.uint8]:
+    """Pixels of a photo's top rows, without masked ones where others are left, shape (P, 3)."""
+    rows = max(1, view.photo.shape[0] // 10)
+    pixels: NDArray[np.uint8] = view.photo[:rows].reshape(-1, 3)
+    if view.mask is None or not view.mask[:rows].any():
+        return pixels
+    return pixels[view.mask[:rows].reshape(-1)]

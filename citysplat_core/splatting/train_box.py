@@ -20,6 +20,7 @@ from citysplat_core.storage import Progress, StepReport, published, write_json
 
 _MIN_OPACITY = 1.0 / 255.0
 _JPEG_QUALITY = 90
+_MASKED = "masked_share"  # of a held-out view; its other numbers are of what is left
 
 
 def train_box(  # noqa: PLR0913 - a step names every input
@@ -172,7 +173,7 @@ def _write_metrics(
     names = ("psnr_db", "ssim", "cc_psnr_db")
     medians = {name: float(median(getattr(view, name) for view in views)) for name in names}
     rows = [
-        {"image_id": view.image_id, **{name: getattr(view, name) for name in names}}
+        {"image_id": view.image_id, **{name: getattr(view, name) for name in (*names, _MASKED)}}
         for view in views
     ]
     write_json(out / "metrics.json", {**medians, "views": rows, "history": list(history)})

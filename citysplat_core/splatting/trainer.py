@@ -136,7 +136,7 @@ class Trainer:
         loss = self._loss(seen, out, shot, index)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(rate, fraction)
-        return psnr_db(seen.detach(), shot.photo)
+        return psnr_db(seen.detach(), shot.photo, mask=shot.mask)
 
     def _loss(self, seen: Tensor, out: RenderOut, shot: Shot, index: int) -> Tensor:
         recipe, p = self.recipe, self.gaussians.parameters

@@ -47,13 +47,19 @@ class View:
         return centre
 
     def project(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Give pixels (P, 2), depths in metres (P,) and rows (P,) of the points in the picture."""
+        """Give pixels (P, 2), depths in metres (P,) and rows (P,) of the points in the picture.
+
+        Points in the masked part are left out.
+        """
         seen = self.points @ self.camera_from_local[:3, :3].T + self.camera_from_local[:3, 3]
         front = seen[:, 2] > 0.1
         flat = seen[front] @ self.intrinsics.T
         pixels = flat[:, :2] / flat[:, 2:]
         height, width = self.photo.shape[:2]
         inside = ((pixels >= 0) & (pixels < (width, height))).all(axis=1)
+        if self.mask is not None:
+            x, y = pixels[inside].astype(np.int64).T
+            inside[inside] = self.mask[y, x]
         return pixels[inside], flat[inside, 2], self.point_rows[front][inside]
 
 
@@ -157,6 +163,30 @@ class Undistorter:
             data = cv2.remap(data, *self._map, interpolation=cv2.INTER_LINEAR)
         data = cv2.resize(data, self._size, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(data[..., ::-1], dtype=np.uint8)
+
+    def mask(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Turn a photo's mask into that of its pinhole picture.
+
+        Args:
+            used: True where the photo is used, shape (H, W) of the photo.
+
+        Returns:
+            True where every pixel that a pixel of the picture is made of is used.
+        """
+        data = used.astype(np.float32)
+        if (data.shape[1], data.shape[0]) != self._source:
+            data = np.asarray(cv2.resize(data, self._source, interpolation=cv2.INTER_AREA))
+        if self._map is not None:
+            # What lies outside the photo is not looked at here: the photo decides on its border.
+            data = np.asarray(
+                cv2.remap(
+                    data,
+                    *self._map,
+                    interpolation=cv2.INTER_LINEAR,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )
+            )
+        return np.asarray(cv2.resize(data, self._size, interpolation=cv2.INTER_AREA) > 0.99)
 
 
 def _pixel_map(
