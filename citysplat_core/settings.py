@@ -76,7 +76,10 @@ class SourceSettings(_Settings):
     """A host that is silent for this long is asked again, seconds; a town that is rendered while it
     is photographed, on a busy machine, needs more."""
     max_age_hours: float = _machine(72.0, ge=0)
-    """Tiles and metadata that were asked for within this time are taken from the cache, hours."""
+    """Tiles that were asked for within this time are taken from the cache, hours; an image that was
+    gone is asked for again after it."""
+    metadata_max_age_days: float = _machine(90.0, ge=0)
+    """Descriptions of images that were asked for within this time are not asked for again, days."""
 
 
 class PhotoSettings(_Settings):

@@ -1,9 +1,11 @@
 """The columns of the tables that this room writes, and reading and writing them."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from citysplat_core.errors import StorageError
@@ -86,9 +88,12 @@ DESCRIBED_SCHEMA = pa.schema(
         ("source", pa.string()),
         ("photo_ref", pa.string()),
         ("photo_digest", pa.string()),
+        ("panorama_id", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
     ]
+    + [(name, pa.float64()) for name in ("view_yaw_deg", "view_pitch_deg")]
+    + [(name, pa.float64()) for name in ("pano_left", "pano_top", "pano_width", "pano_height")]
 )
 """The image catalog without its numbers and geometry; missing floats are NaN, the rest null."""
 
@@ -122,6 +127,8 @@ IMAGES_SCHEMA = pa.schema(
     + [(name, pa.float64()) for name in ("east_m", "north_m", "up_m", "heading_deg")]
     + [(name, pa.float64()) for name in ("rotation_x", "rotation_y", "rotation_z")]
     + [("creator", pa.string()), ("mask", pa.string()), ("mask_share", pa.float64())]
+    + [("panorama_id", pa.string())]
+    + [(name, pa.float64()) for name in ("view_yaw_deg", "view_pitch_deg")]
 )
 """The photos of a box, sorted by colmap_id; status is ``ok``, ``failed`` or ``rejected``."""
 
@@ -151,14 +158,19 @@ def utc_from_ms(milliseconds: int | None) -> datetime | None:
 
 def table_of(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
     """Build a table; an absent or None float becomes NaN, anything else absent becomes null."""
-    blank: dict[str, object] = {
-        field.name: float("nan") if pa.types.is_floating(field.type) else None for field in schema
-    }
-    filled = [
-        {name: blank[name] if row.get(name) is None else row[name] for name in blank}
-        for row in rows
-    ]
-    return pa.Table.from_pylist(filled, schema=schema)
+    columns = []
+    for field in schema:
+        column = pa.array([row.get(field.name) for row in rows], field.type)
+        if pa.types.is_floating(field.type):
+            column = pc.fill_null(column, float("nan"))
+        columns.append(column)
+    return pa.table(columns, schema=schema)
+
+
+def slices_of(table: pa.Table, n_rows: int) -> Iterator[pa.Table]:
+    """Give a table in parts of ``n_rows``, which share its memory."""
+    for start in range(0, table.num_rows, n_rows):
+        yield table.slice(start, n_rows)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -95,7 +95,7 @@ def _of_texts(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     values = encoded.dictionary.to_numpy(zero_copy_only=False)
     hashes = np.append(pd.util.hash_array(values, categorize=False), _NOTHING)
     places = pc.fill_null(encoded.indices, len(hashes) - 1).to_numpy().astype(np.int64)
-    return hashes[places]
+    return np.asarray(hashes[places], np.uint64)
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,47 +1,79 @@
 """Describing all images of a city: what is missing is asked for, what is known is not."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.imagery.mapillary.entities import FIELDS
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
-from citysplat_core.imagery.mapillary.graph import BATCH, BatchAnswer, ImageLookup
+from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
+from citysplat_core.imagery.mapillary.graph import BatchAnswer, BatchSize, ImageLookup
 from citysplat_core.imagery.mapillary.limits import Clock
 from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.storage import Progress
 
 _LOG = logging.getLogger(__name__)
 _MIN_SUSPICION = 100
+_FEW = 20
 _OUTAGE_SHARE = 0.3
+_PATIENT_S = 5.0
+
+
+@contextmanager
+def one_run_at_a_time(ledger: Path, progress: Progress, n_images: int) -> Iterator[None]:
+    """Wait until no other process fills the same ledger: what it finds need not be asked twice.
+
+    The lock is the system's and ends with the process, however that ends.
+    """
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(ledger.with_suffix(".lock"))
+    while True:
+        try:
+            lock.acquire(timeout=_PATIENT_S)
+            break
+        except Timeout:
+            progress(0, n_images, "metadata: another run is asking for it; waiting")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(slots=True, kw_only=True)
 class Describer:
-    """Fills the entity store.
+    """Fills the metadata ledger.
 
     Attributes:
-        graph: Who describes images.
-        store: Where descriptions are kept.
+        graph: Who is asked.
+        store: Where descriptions, tombstones and failures are kept.
         clock: The time.
         at_once: Batches in flight.
+        rest_s: How long an image rests that failed in so many runs, seconds.
         progress: Told how many images are described.
-        failed: Id to reason, for images that could not be asked.
+        batch: How many ids to ask for at a time.
     """
 
     graph: ImageLookup
     store: EntityStore
     clock: Clock
     at_once: int
+    rest_s: Callable[[int], float]
     progress: Progress
-    failed: dict[str, str] = field(default_factory=dict)
-    _absent: set[str] = field(default_factory=set)
+    batch: BatchSize = field(default_factory=BatchSize)
+    _missing: list[str] = field(default_factory=list)
+    _taken: int = 0
     _asked: int = 0
+    _absent: int = 0
+    _failed: int = 0
+    _example: str = "absent from the answers"
 
-    async def describe(self, image_ids: Sequence[str], *, not_before: float) -> None:
-        """Ask for every image that the store does not have.
+    async def describe(self, image_ids: Sequence[str], fresh: Freshness) -> None:
+        """Ask for every image that the ledger has no good answer for.
 
         Images that the graph does not know become tombstones only at the end, and only if they
         are few: when much of a run is absent or fails, the service is down and not the images
@@ -49,43 +81,63 @@ class Describer:
 
         Args:
             image_ids: Sorted, unique ids.
-            not_before: Descriptions older than this are asked for again, seconds since 1970.
+            fresh: Which entries count as answers.
 
         Raises:
             DiscoveryError: Too much is absent or fails; what was answered is kept.
         """
-        missing = self.store.missing(image_ids, not_before=not_before)
-        known = len(image_ids) - len(missing)
-        _LOG.info("metadata: %d known, %d to ask for", known, len(missing))
-        self.progress(known, len(image_ids), "metadata")
-        gate = asyncio.Semaphore(self.at_once)
+        left = self.store.open_of(image_ids, fresh)
+        self._missing, self._asked, self._absent = left.missing, left.n_asked, left.n_absent
+        n_missing, n_known = len(left.missing), len(image_ids) - len(left.missing)
+        _LOG.info("metadata: %d known, %d to ask for", n_known, n_missing)
+        self.progress(n_known, len(image_ids), "metadata")
+        started = time.monotonic()
 
-        async def one(ids: list[str]) -> None:
-            async with gate:
+        async def work() -> None:
+            while ids := self._take():
                 self._keep(await self.graph.images(ids, FIELDS))
                 self._asked += len(ids)
-                self._refuse_outage(len(missing))
-                self.progress(known + self._asked, len(image_ids), "metadata")
+                self._refuse_outage()
+                done = self._asked - left.n_asked
+                note = _pace_note(done, n_missing, time.monotonic() - started)
+                self.progress(n_known + done, len(image_ids), note)
 
-        batches = [missing[i : i + BATCH] for i in range(0, len(missing), BATCH)]
-        await first_error_stops(one(ids) for ids in batches)
-        self._refuse_outage(len(missing), at_end=True)
-        self.store.save({}, sorted(self._absent), fetched_at=self.clock())
+        await first_error_stops(work() for _ in range(self.at_once))
+        self._refuse_outage(at_end=n_missing >= _FEW)
+        self.store.believe_absent()
+
+    def _take(self) -> list[str]:
+        start, self._taken = self._taken, self._taken + self.batch.now
+        return self._missing[start : self._taken]
 
     def _keep(self, answer: BatchAnswer) -> None:
-        self.store.save(answer.entities, [], fetched_at=self.clock())
-        self._absent |= answer.absent
-        self.failed |= answer.failed
+        now = self.clock()
+        self.store.save(answer.entities, at=now)
+        self.store.save_absent(sorted(answer.absent), at=now)
+        if answer.failed:
+            tries = self.store.tries(sorted(answer.failed))
+            next_try = {i: now + self.rest_s(n + 1) for i, n in tries.items()}
+            self.store.save_failed(answer.failed, at=now, next_try=next_try)
+            self._example = next(iter(answer.failed.values()))
+        self._absent += len(answer.absent)
+        self._failed += len(answer.failed)
 
-    def _refuse_outage(self, n_missing: int, *, at_end: bool = False) -> None:
-        bad = len(self._absent) + len(self.failed)
-        enough = self._asked >= _MIN_SUSPICION or (at_end and n_missing >= 20)
-        if not enough or bad <= _OUTAGE_SHARE * self._asked:
+    def _refuse_outage(self, *, at_end: bool = False) -> None:
+        enough = self._asked >= _MIN_SUSPICION or at_end
+        if not enough or self._absent + self._failed <= _OUTAGE_SHARE * self._asked:
             return
-        example = next(iter(self.failed.values()), "absent from the answers")
+        self.store.doubt()
         raise DiscoveryError(
-            f"{len(self._absent)} of {self._asked} images are absent from the graph's answers and "
-            f"{len(self.failed)} fail ({example})",
+            f"{self._absent} of {self._asked} images are absent from the graph's answers and "
+            f"{self._failed} fail ({self._example})",
             expected=f"at most {_OUTAGE_SHARE:.0%}, unless the service is down",
             fix="Run again later; what was answered is kept, and no image is marked as deleted.",
         )
+
+
+def _pace_note(done: int, total: int, seconds: float) -> str:
+    """Say how fast it goes and how long the rest takes."""
+    if seconds < 1.0 or not done:
+        return "metadata"
+    rate = done / seconds
+    return f"metadata: {rate:,.0f} images/s, {(total - done) / rate / 60.0:.1f} min left"

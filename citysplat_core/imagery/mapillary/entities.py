@@ -1,15 +1,25 @@
 """From the graph's description of an image to a row of the catalog."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from citysplat_core.imagery.tables import utc_from_ms
+import pyarrow as pa
+
+from citysplat_core.imagery.mapillary.entity_store import Record
+from citysplat_core.imagery.panorama.telling import is_panorama
+from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of, utc_from_ms
 
 FIELDS = (
     "id,geometry,computed_geometry,altitude,computed_altitude,compass_angle,computed_compass_angle,"
     "computed_rotation,camera_type,camera_parameters,captured_at,sequence,creator,make,model,"
-    "width,height,is_pano,quality_score"
+    "width,height,is_pano,quality_score,organization,exif_orientation,merge_cc,atomic_scale"
 )
 """What is asked for; addresses of photos are not, because they expire."""
+
+LICENCE = "CC-BY-SA-4.0"
+"""The licence of every Mapillary image (SPDX identifier)."""
+
+_FROM_TILES = ("image_id", "sequence_id", "captured_at", "lon", "lat", "is_pano", "on_foot")
 
 
 def catalog_row(entity: dict[str, Any]) -> dict[str, object]:
@@ -50,17 +60,43 @@ def catalog_row(entity: dict[str, Any]) -> dict[str, object]:
         "height": entity.get("height"),
         "creator": _text(creator.get("username")),
         "creator_id": _text(creator.get("id")),
-        "is_pano": _is_pano(entity),
+        "organization_id": _text((entity.get("organization") or {}).get("id")),
+        "licence": LICENCE,
+        "is_pano": is_panorama(entity),
         "quality_score": _number(entity.get("quality_score")),
+        "exif_orientation": entity.get("exif_orientation"),
+        "merge_cc": _digits(entity.get("merge_cc")),
+        "atomic_scale": _number(entity.get("atomic_scale")),
         "source": "mapillary",
         "status": "listed",
     }
 
 
-def _is_pano(entity: dict[str, Any]) -> bool:
-    if "is_pano" in entity:
-        return bool(entity["is_pano"])
-    return entity.get("camera_type") in {"spherical", "equirectangular"}
+def described_table(found: pa.Table, records: Mapping[str, Record]) -> pa.Table:
+    """Return what is known of images, one row each in the order given.
+
+    Args:
+        found: ``FOUND_SCHEMA``.
+        records: What the ledger holds of them.
+
+    Returns:
+        ``DESCRIBED_SCHEMA``; images that are gone or failed keep what the tile says of them.
+    """
+    rows = []
+    for listed in found.select(_FROM_TILES).to_pylist():
+        record = records.get(listed["image_id"])
+        if record is not None and record.entity is not None:
+            rows.append(catalog_row(record.entity) | {"on_foot": listed["on_foot"]})
+        elif record is not None and record.state == "gone":
+            rows.append(listed | _status("gone", "deleted at the source"))
+        else:
+            reason = record.error if record is not None else "not asked"
+            rows.append(listed | _status("failed", reason))
+    return table_of(rows, DESCRIBED_SCHEMA)
+
+
+def _status(status: str, reason: str) -> dict[str, object]:
+    return {"source": "mapillary", "licence": LICENCE, "status": status, "reason": reason}
 
 
 def _point(geometry: Any) -> tuple[float | None, float | None]:  # noqa: ANN401
@@ -80,6 +116,15 @@ def _numbers(values: Any) -> tuple[float | None, float | None, float | None]:  #
 
 def _number(value: Any) -> float | None:  # noqa: ANN401
     return None if value is None else float(value)
+
+
+def _digits(value: Any) -> str | None:  # noqa: ANN401
+    """Return a number as text: whole ones with all digits, others as the service wrote them.
+
+    ``merge_cc`` comes as a float of 13 to 16 digits: what the service itself has lost is not made
+    up, and no reader may lose more.
+    """
+    return f"{value:.16g}" if isinstance(value, float) else _text(value)
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401

@@ -2,32 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any, Protocol
 
-import orjson
-
-from citysplat_core.errors import BlockedError, DiscoveryError, TokenError
+from citysplat_core.errors import BlockedError
+from citysplat_core.imagery.mapillary.graph_pace import Pacer
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Pace, Retry
+from citysplat_core.imagery.mapillary.limits import Retry
 from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.verdict import Verdict, error_of, json_object, judge
 
 BATCH = 50
 """Most ids in one request."""
 _BUSY_PERCENT = 90
 _TRIES_OF_A_PART = 2
-
-
-class Verdict(Enum):
-    """What an answer of the graph means for the client."""
-
-    GOOD = auto()
-    LIMIT = auto()
-    TRANSIENT = auto()
-    TOO_MUCH = auto()
-    GONE = auto()
-    TOKEN = auto()
-    WRONG = auto()
+_GOOD_UNTIL_LARGER = 20
+_USAGE = ("call_count", "call_volume", "total_cputime", "total_time")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,39 +48,22 @@ class ImageLookup(Protocol):
         ...
 
 
-def judge(answer: Answer) -> tuple[Verdict, str]:
-    """Return what an answer means, and the service's own words.
+@dataclass(slots=True)
+class BatchSize:
+    """How many ids a request names: fewer after "reduce the amount", slowly more again."""
 
-    Args:
-        answer: Any answer of the graph host.
-    """
-    if answer.status == 200:
-        return Verdict.GOOD, ""
-    error = _error_of(answer.body)
-    text = str(error.get("message", f"HTTP {answer.status}"))
-    return _verdict_of_error(answer.status, error, text), text
+    now: int = BATCH
+    _good: int = 0
 
+    def refused(self, n_ids: int) -> None:
+        """Halve after a batch of ``n_ids`` was too much."""
+        self.now, self._good = max(1, min(self.now, n_ids // 2)), 0
 
-def _verdict_of_error(status: int, error: dict[str, Any], text: str) -> Verdict:
-    code = error.get("code")
-    # In this order: a transient limit is a limit, "reduce" is code 1 like an unknown error.
-    rules = (
-        (code == 190 or status == 401, Verdict.TOKEN),
-        (status == 429 or code == 4, Verdict.LIMIT),
-        (code == 1 and "reduce the amount" in text, Verdict.TOO_MUCH),
-        (code == 100 and error.get("error_subcode") == 33, Verdict.GONE),
-        (status >= 500 or code in {-2, 1, 2} or bool(error.get("is_transient")), Verdict.TRANSIENT),
-    )
-    return next((verdict for applies, verdict in rules if applies), Verdict.WRONG)
-
-
-def _error_of(body: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}  # XML and HTML bodies: the status alone decides
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else {}
+    def worked(self) -> None:
+        """Grow by a quarter after many good answers in a row."""
+        self._good += 1
+        if self._good >= _GOOD_UNTIL_LARGER and self.now < BATCH:
+            self.now, self._good = min(BATCH, self.now + max(1, self.now // 4)), 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +75,14 @@ class GraphClient:
         graph_url: Base address.
         pace: Spacing of requests.
         patience: Retries and pauses.
+        batch: How many ids the next request should name.
     """
 
     http: Http
     graph_url: str
-    pace: Pace
+    pace: Pacer
     patience: Patience
+    batch: BatchSize = field(default_factory=BatchSize)
 
     async def images(self, ids: Sequence[str], fields: str) -> BatchAnswer:
         """Describe up to ``BATCH`` images.
@@ -118,7 +92,7 @@ class GraphClient:
 
         Raises:
             TokenError: The token is refused.
-            BlockedError: "Limit reached" for longer than our patience.
+            BlockedError: "Limit reached" for longer than our patience, or a redirect.
             DiscoveryError: The graph calls our request wrong.
         """
         answer = await self._divided(list(ids), fields)
@@ -134,17 +108,22 @@ class GraphClient:
         query = {"image_ids": ",".join(ids), "fields": fields}
         verdict, text, value = await self._ask("images", query, tries=tries)
         if verdict is Verdict.GOOD:
-            entities = {str(entity["id"]): entity for entity in value.get("data", [])}
-            return BatchAnswer(entities=entities, absent=set(ids) - set(entities))
+            self.batch.worked()
+            return _answer_of(ids, value)
         if len(ids) == 1:
             if verdict is Verdict.GONE:
                 return BatchAnswer(absent=set(ids))
             return BatchAnswer(failed={ids[0]: text})
+        if verdict is Verdict.TOO_MUCH:
+            self.batch.refused(len(ids))
+            tries = None  # the parts are new questions, not second tries
+        else:
+            # The whole batch has had its retries; its parts only look for the sick id.
+            tries = _TRIES_OF_A_PART
         answer = BatchAnswer()
         half = len(ids) // 2
         for part in (ids[:half], ids[half:]):
-            # The whole batch has had its retries; its parts only look for the sick id.
-            answer.merge(await self._divided(part, fields, tries=_TRIES_OF_A_PART))
+            answer.merge(await self._divided(part, fields, tries=tries))
         return answer
 
     async def sequence(self, sequence_id: str) -> list[str]:
@@ -157,7 +136,7 @@ class GraphClient:
     async def _ask(
         self, path: str, query: Mapping[str, str], *, tries: int | None = None
     ) -> tuple[Verdict, str, dict[str, Any]]:
-        """Ask until the answer is final: good, gone, too much, or transient beyond patience."""
+        """Ask until the answer is final: good, gone, too much, or failing beyond patience."""
         retry = Retry(self.patience, tries=tries)
         while True:
             await self.pace.wait()
@@ -166,61 +145,53 @@ class GraphClient:
             except TransportFault as fault:
                 if await retry.after_fault():
                     continue
-                return Verdict.TRANSIENT, str(fault), {}
+                return Verdict.RETRY, str(fault), {}
             verdict, text = judge(answer)
-            value = _json_object(answer.body) if verdict is Verdict.GOOD else {}
+            value = json_object(answer.body) if verdict is Verdict.GOOD else {}
             if value is None:
-                verdict, text = Verdict.TRANSIENT, "an answer that is no JSON"
-            if verdict is Verdict.TOKEN:
-                raise refused_token(text)
-            if verdict is Verdict.WRONG:
-                raise _wrong_request(path, text)
+                verdict, text = Verdict.RETRY, "an answer that is no JSON"
+            if verdict in {Verdict.TOKEN, Verdict.FATAL}:
+                raise error_of(verdict, path, text)
             if verdict is Verdict.LIMIT:
                 self._pause(retry, answer)
                 continue
             self._slow_down(answer)
-            if verdict is Verdict.TRANSIENT and await retry.after_fault():
+            if verdict is Verdict.RETRY and await retry.after_fault():
                 continue
             return verdict, text, value or {}
 
     def _pause(self, retry: Retry, answer: Answer) -> None:
-        pause_s = retry.pause_s(answer)
-        if pause_s is None:
+        """Wait as long as we are told, and let everybody wait; give up when that is too long."""
+        pause_s, told = retry.pause_s(answer), answer.retry_after_s()
+        if pause_s is None or (told is not None and told > self.patience.max_told_pause_s):
+            when = "in an hour" if told is None else f"in {told / 60:.0f} minutes"
             raise BlockedError(
                 'the graph host answers "limit reached" for longer than our patience',
                 expected="answers again after a pause",
-                fix="Run again in an hour; everything that was answered is kept.",
+                fix=f"Run again {when}; everything that was answered is kept.",
             )
-        self.pace.pause(pause_s)
+        # Asking sooner than we were told would only prolong it.
+        self.pace.pause(max(pause_s, told or 0.0))
 
     def _slow_down(self, answer: Answer) -> None:
-        """Pause when the application has used most of its minute, before it is refused."""
-        usage = _json_object(answer.headers.get("X-App-Usage", "").encode()) or {}
-        used = max((usage.get(k, 0) for k in ("call_count", "call_volume")), default=0)
-        if isinstance(used, int | float) and used > _BUSY_PERCENT:
-            self.pace.pause(min(self.patience.limit_pause_s, 10.0))
+        """Pause when the application has used most of its share, before it is refused."""
+        usage = json_object(answer.headers.get("X-App-Usage", "").encode()) or {}
+        numbers = [usage.get(key, 0) for key in _USAGE]
+        used = max((n for n in numbers if isinstance(n, int | float)), default=0)
+        if used > _BUSY_PERCENT:
+            told = answer.retry_after_s() or 0.0
+            pause_s = min(self.patience.limit_pause_s, 10.0)
+            self.pace.pause(max(pause_s, min(told, self.patience.max_told_pause_s)))
 
 
-def refused_token(text: str) -> TokenError:
-    """Return the error for a token that the graph refuses; ``text`` is the service's own words."""
-    return TokenError(
-        f"Mapillary refused the token ({text})",
-        expected="a Mapillary client token (MLY|...)",
-        fix="Check MAPILLARY_TOKEN; tokens are made at mapillary.com/dashboard/developers.",
-    )
-
-
-def _wrong_request(path: str, text: str) -> DiscoveryError:
-    return DiscoveryError(
-        f"the graph host refused a request to /{path} ({text})",
-        expected="image descriptions",
-        fix="Check source.graph_url in city.toml; if it is right, the service has changed.",
-    )
-
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+def _answer_of(ids: list[str], value: dict[str, Any]) -> BatchAnswer:
+    """Sort what a good answer says of the ids that were asked for; others are not ours."""
+    asked = set(ids)
+    listed = value.get("data")
+    entities = {}
+    for entity in listed if isinstance(listed, list) else []:
+        number = entity.get("id") if isinstance(entity, dict) else None
+        # A floating-point id would have lost digits on its way, and then it is nobody's.
+        if isinstance(number, str | int) and str(number) in asked:
+            entities[str(number)] = entity
+    return BatchAnswer(entities=entities, absent=asked - set(entities))

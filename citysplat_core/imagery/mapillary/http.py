@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -36,9 +38,26 @@ class Answer:
     body: bytes
 
     def retry_after_s(self) -> float | None:
-        """Return the Retry-After header in seconds, None if absent or a date."""
-        text = self.headers.get("Retry-After", "")
-        return float(text) if text.isdigit() else None
+        """Return the Retry-After header in seconds, None if absent or unreadable.
+
+        A date counts from the answer's own date: the two clocks need not agree.
+        """
+        text = self.headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        until, now = _date(text), _date(self.headers.get("Date", ""))
+        if until is None:
+            return None
+        return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    """Read an HTTP date; None if it is none."""
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 class Http:

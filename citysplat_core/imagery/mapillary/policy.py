@@ -18,12 +18,26 @@ class Patience:
     """Pause after "limit reached" without Retry-After, seconds."""
     max_pause_s: float = 120.0
     """Longest pause, whatever Retry-After says, seconds."""
+    max_told_pause_s: float = 900.0
+    """Longest pause of the graph that is waited for when Retry-After asks for it, seconds; a longer
+    one ends the run, which can be run again."""
     max_pauses: int = 20
     """Pauses in a row until the limit counts as a block."""
     block_silence_s: float = 86_400.0
     """Silence kept towards a tile host that blocks this machine, seconds."""
     url_margin_s: float = 300.0
     """A photo address that expires sooner than this is asked for anew, seconds."""
+    failed_wait_s: float = 600.0
+    """An image whose description failed in two runs is left alone for this long, four times as
+    long after each further failure, seconds; the run after the first failure asks at once."""
+    failed_cap_s: float = 86_400.0
+    """Longest such time, seconds."""
+
+    def rest_s(self, tries: int) -> float:
+        """Return how long an image rests after it failed in ``tries`` runs, seconds."""
+        if tries < 2:
+            return 0.0
+        return float(min(self.failed_cap_s, self.failed_wait_s * 4.0 ** (tries - 2)))
 
     def wait_s(self, fault: int) -> float:
         """Return the wait after the n-th fault (from 0), with jitter, seconds."""

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from citysplat_core.errors import StorageError
 from citysplat_core.geography import Area
-from citysplat_core.imagery.mapillary.describing import Describer
-from citysplat_core.imagery.mapillary.entities import catalog_row
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
+from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
+from citysplat_core.imagery.mapillary.entities import described_table
+from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
 from citysplat_core.imagery.mapillary.graph import GraphClient
+from citysplat_core.imagery.mapillary.graph_pace import MachinePace
 from citysplat_core.imagery.mapillary.http import Http, run_async
 from citysplat_core.imagery.mapillary.images import PhotoFetcher
-from citysplat_core.imagery.mapillary.limits import Clock, Pace
+from citysplat_core.imagery.mapillary.limits import Clock
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.rounded import repair_ids
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget
@@ -28,6 +29,7 @@ from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
     TILES_SCHEMA,
+    slices_of,
     table_of,
 )
 from citysplat_core.imagery.tile_merge import unique_by_id
@@ -46,8 +48,8 @@ class MapillarySource:
         settings: Addresses, rates, connections.
         token: The access token.
         cache_dir: For tiles and metadata; may be deleted.
-        machine_dir: For the count of tile requests, which all cities and processes of a machine
-            share; None puts it into the cache.
+        machine_dir: For the counts of tile and metadata requests, which all cities and processes
+            of a machine share; None puts them into the cache.
         patience: Retries and pauses.
         clock: The time; tests pass their own.
     """
@@ -101,28 +103,33 @@ class MapillarySource:
 
     def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
         """Return the metadata of the images; see ``ImageSource.describe``."""
-        store = EntityStore(self._folder / "entities.sqlite")
-        ids = found.column("image_id").to_pylist()
-        failed = run_async(self._describe(ids, store, self._not_before(work), progress))
-        parts = [
-            _described(found.slice(start, _ROWS_AT_ONCE), store, failed)
-            for start in range(0, len(ids), _ROWS_AT_ONCE)
-        ]
-        return pa.concat_tables(parts) if parts else DESCRIBED_SCHEMA.empty_table()
+        ledger = self._folder / "metadata.sqlite"
+        fresh = self._freshness(work)
+        with one_run_at_a_time(ledger, progress, found.num_rows):
+            run_async(self._describe(found, ledger, fresh, progress))
+        with EntityStore(ledger) as store:
+            parts = [
+                described_table(part, store.read(part.column("image_id").to_pylist()))
+                for part in slices_of(found, _ROWS_AT_ONCE)
+            ]
+        return pa.concat_tables([DESCRIBED_SCHEMA.empty_table(), *parts])
 
     async def _describe(
-        self, ids: list[str], store: EntityStore, not_before: float, progress: Progress
-    ) -> dict[str, str]:
-        async with self._http() as http:
-            describer = Describer(
-                graph=self._graph(http),
-                store=store,
-                clock=self._clock,
-                at_once=min(_METADATA_AT_ONCE, self._settings.connections),
-                progress=progress,
-            )
-            await describer.describe(ids, not_before=not_before)
-        return describer.failed
+        self, found: pa.Table, ledger: Path, fresh: Freshness, progress: Progress
+    ) -> None:
+        with EntityStore(ledger) as store:
+            async with self._http() as http:
+                graph = self._graph(http)
+                describer = Describer(
+                    graph=graph,
+                    batch=graph.batch,
+                    store=store,
+                    clock=self._clock,
+                    at_once=min(_METADATA_AT_ONCE, self._settings.connections),
+                    rest_s=self._patience.rest_s,
+                    progress=progress,
+                )
+                await describer.describe(found.column("image_id").to_pylist(), fresh)
 
     def fetch_photos(
         self,
@@ -185,7 +192,12 @@ class MapillarySource:
         return GraphClient(
             http=http,
             graph_url=self._settings.graph_url,
-            pace=Pace(self._settings.entities_per_min),
+            pace=MachinePace(
+                self._machine_dir / "graph.sqlite",
+                urlsplit(self._settings.graph_url).netloc,
+                self._settings.entities_per_min,
+                self._clock,
+            ),
             patience=self._patience,
         )
 
@@ -211,38 +223,27 @@ class MapillarySource:
 
     def _not_before(self, work: Path, *, refresh: bool = False) -> float:
         """Return the oldest answer that this run may use, the same before and after a kill."""
+        started_at = self._started_at(work)
+        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
+
+    def _freshness(self, work: Path) -> Freshness:
+        """Return which metadata this run may use, the same before and after a kill."""
+        started_at = self._started_at(work)
+        return Freshness(
+            known_after=started_at - self._settings.metadata_max_age_days * 86_400.0,
+            gone_after=started_at - self._settings.max_age_hours * 3600.0,
+            started_at=started_at,
+            now=self._clock(),
+        )
+
+    def _started_at(self, work: Path) -> float:
         path = work / "started.json"
         if not path.is_file():
             work.mkdir(parents=True, exist_ok=True)
             write_json(path, {"started_at": self._clock()})
-        started_at = float(read_json(path)["started_at"])
-        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
+        return float(read_json(path)["started_at"])
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:
     inside = area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
     return images.filter(pa.array(inside))
-
-
-def _described(found: pa.Table, store: EntityStore, failed: dict[str, str]) -> pa.Table:
-    ids = found.column("image_id").to_pylist()
-    entities = store.read(ids)
-    rows = []
-    for listed in found.to_pylist():
-        image_id = listed["image_id"]
-        entity = entities.get(image_id)
-        if image_id in failed or image_id not in entities:
-            reason = failed.get(image_id, "not asked")
-            rows.append(_undescribed(listed, "failed", reason))
-        elif entity is None:
-            rows.append(_undescribed(listed, "gone", "deleted at the source"))
-        else:
-            rows.append(catalog_row(entity))
-    return table_of(rows, DESCRIBED_SCHEMA)
-
-
-def _undescribed(tile_row: dict[str, object], status: str, reason: str) -> dict[str, object]:
-    """Keep what the tile says about an image that the graph does not describe."""
-    kept = ("image_id", "sequence_id", "captured_at", "lon", "lat", "is_pano")
-    row = {name: tile_row[name] for name in kept}
-    return row | {"source": "mapillary", "status": status, "reason": reason}

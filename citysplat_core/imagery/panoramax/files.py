@@ -58,7 +58,7 @@ class FileAddresses:
             DiscoveryError: This is no Panoramax API, or it refuses us.
         """
         stored = self._items.read([i for i in ids if i not in self._given])
-        known = {image_id: item for image_id, item in stored.items() if item is not None}
+        known = {i: record.entity for i, record in stored.items() if record.entity is not None}
         unknown = [image_id for image_id in ids if image_id not in known]
         answer = await self._client.images(unknown) if unknown else BatchAnswer()
         self._given.update(ids)

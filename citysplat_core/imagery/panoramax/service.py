@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from citysplat_core.geography import Area
-from citysplat_core.imagery.mapillary.describing import Describer
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
+from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
+from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
 from citysplat_core.imagery.mapillary.http import run_async
 from citysplat_core.imagery.mapillary.images import PhotoFetcher
 from citysplat_core.imagery.mapillary.limits import Clock, Pace
@@ -28,6 +28,7 @@ from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
     TILES_SCHEMA,
+    slices_of,
     table_of,
     utc_from_ms,
 )
@@ -82,16 +83,17 @@ class PanoramaxSource:
             tables[result.address] = _inside(result.found(), area)
             progress(len(results), len(addresses), "tiles")
 
-        async with self._http() as http:
-            searcher = TileSearcher(
-                client=self._client(http),
-                cache=TileCache(self._folder / "tiles"),
-                items=self._items(),
-                at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
-                not_before=not_before,
-                clock=self._clock,
-            )
-            await searcher.search_all(addresses, done)
+        with self._items() as items:
+            async with self._http() as http:
+                searcher = TileSearcher(
+                    client=self._client(http),
+                    cache=TileCache(self._folder / "tiles"),
+                    items=items,
+                    at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
+                    not_before=not_before,
+                    clock=self._clock,
+                )
+                await searcher.search_all(addresses, done)
         n_unreadable = sum(result.n_unreadable for result in results.values())
         found = pa.concat_tables([FOUND_SCHEMA.empty_table(), *tables.values()])
         return Discovery(
@@ -106,28 +108,24 @@ class PanoramaxSource:
 
         Discovery has brought it along, so that only what a deleted cache has lost is asked for.
         """
-        items = self._items()
-        ids = found.column("image_id").to_pylist()
-        failed = run_async(self._describe(ids, items, self._not_before(work), progress))
-        parts = [
-            _described(found.slice(start, _ROWS_AT_ONCE), items, failed)
-            for start in range(0, len(ids), _ROWS_AT_ONCE)
-        ]
-        return pa.concat_tables(parts) if parts else DESCRIBED_SCHEMA.empty_table()
+        with one_run_at_a_time(self._ledger, progress, found.num_rows):
+            run_async(self._describe(found, self._freshness(work), progress))
+        with self._items() as items:
+            parts = [_described(part, items) for part in slices_of(found, _ROWS_AT_ONCE)]
+        return pa.concat_tables([DESCRIBED_SCHEMA.empty_table(), *parts])
 
-    async def _describe(
-        self, ids: list[str], items: EntityStore, not_before: float, progress: Progress
-    ) -> dict[str, str]:
-        async with self._http() as http:
-            describer = Describer(
-                graph=self._client(http),
-                store=items,
-                clock=self._clock,
-                at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
-                progress=progress,
-            )
-            await describer.describe(ids, not_before=not_before)
-        return describer.failed
+    async def _describe(self, found: pa.Table, fresh: Freshness, progress: Progress) -> None:
+        with self._items() as items:
+            async with self._http() as http:
+                describer = Describer(
+                    graph=self._client(http),
+                    store=items,
+                    clock=self._clock,
+                    at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
+                    rest_s=self._patience.rest_s,
+                    progress=progress,
+                )
+                await describer.describe(found.column("image_id").to_pylist(), fresh)
 
     def fetch_photos(
         self,
@@ -168,11 +166,12 @@ class PanoramaxSource:
         n_threads: int,
         done: Callable[[PhotoResult], None],
     ) -> None:
-        with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
+        workers = ThreadPoolExecutor(max_workers=max(1, n_threads))
+        with workers as executor, self._items() as items:
             async with self._http() as http:
                 fetcher = PhotoFetcher(
                     http=http,
-                    graph=FileAddresses(self._client(http), self._items(), size_px),
+                    graph=FileAddresses(self._client(http), items, size_px),
                     store=store,
                     size_px=size_px,
                     connections=self._settings.connections,
@@ -195,17 +194,34 @@ class PanoramaxSource:
             limit=self._settings.search_limit,
         )
 
+    @property
+    def _ledger(self) -> Path:
+        return self._folder / "metadata.sqlite"
+
     def _items(self) -> EntityStore:
-        return EntityStore(self._folder / "items.sqlite")
+        return EntityStore(self._ledger)
 
     def _not_before(self, work: Path, *, refresh: bool = False) -> float:
         """Return the oldest answer that this look may use, the same before and after a kill."""
+        started_at = self._started_at(work)
+        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
+
+    def _freshness(self, work: Path) -> Freshness:
+        """Return which metadata this run may use, the same before and after a kill."""
+        started_at = self._started_at(work)
+        return Freshness(
+            known_after=started_at - self._settings.metadata_max_age_days * 86_400.0,
+            gone_after=started_at - self._settings.max_age_hours * 3600.0,
+            started_at=started_at,
+            now=self._clock(),
+        )
+
+    def _started_at(self, work: Path) -> float:
         path = work / "started.json"
         if not path.is_file():
             work.mkdir(parents=True, exist_ok=True)
             write_json(path, {"started_at": self._clock()})
-        started_at = float(read_json(path)["started_at"])
-        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
+        return float(read_json(path)["started_at"])
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:
@@ -229,17 +245,17 @@ def _ledger_row(result: TileResult) -> dict[str, object]:
     }
 
 
-def _described(found: pa.Table, items: EntityStore, failed: dict[str, str]) -> pa.Table:
+def _described(found: pa.Table, items: EntityStore) -> pa.Table:
     known = items.read(found.column("image_id").to_pylist())
     rows = []
     for place in found.to_pylist():
-        item = known.get(place["image_id"])
-        if item is not None:
-            rows.append(catalog_row(item))
-        elif place["image_id"] in known:
+        record = known.get(place["image_id"])
+        if record is not None and record.entity is not None:
+            rows.append(catalog_row(record.entity))
+        elif record is not None and record.state == "gone":
             rows.append(_undescribed(place, "gone", "deleted at the source"))
         else:
-            reason = failed.get(place["image_id"], "not asked")
+            reason = record.error if record is not None else "not asked"
             rows.append(_undescribed(place, "failed", reason))
     return table_of(rows, DESCRIBED_SCHEMA)
 

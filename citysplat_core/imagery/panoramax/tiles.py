@@ -119,7 +119,7 @@ class TileSearcher:
         self._failures = 0
         items = [item for _, item in sorted(answer.items.items()) if _tile_of(item) == address[1:]]
         at = self.clock()
-        self.items.save(answer.items, [], fetched_at=at)
+        self.items.save(answer.items, at=at)
         tile = self.cache.write(*address, _body(items), fetched_at=at)
         return _result(address, tile, answer.n_unreadable)
 
