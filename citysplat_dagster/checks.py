@@ -5,9 +5,13 @@ passed for want of evidence. An artifact that was skipped for a stated reason fa
 that reason, as a warning: the box is known to be empty-handed and nothing hangs on it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 from citysplat_core.storage import Artifact
+from citysplat_dagster.coverage import coverage_metadata
 
 MIN_PHOTO_SHARE = 0.5
 MIN_REGISTERED_SHARE = 0.5
@@ -19,8 +23,9 @@ Checks = list[dg.AssetCheckResult]
 
 
 def coverage_checks(made: Artifact) -> Checks:
-    """Refuse a ledger with tiles that failed or were never read."""
+    """Refuse a ledger with tiles that failed or were never read; shows the map of the tiles."""
     numbers = _numbers(made, "tiles_failed", "tiles_unknown", "images_found")
+    stopped = {"stopped": made.counts["stopped"]} if "stopped" in made.counts else {}
     return [
         _check(
             made,
@@ -28,6 +33,7 @@ def coverage_checks(made: Artifact) -> Checks:
             passed=numbers["tiles_failed"] + numbers["tiles_unknown"] == 0,
             numbers=numbers,
             expected="no failed and no unknown tile; run again to ask only those",
+            more={**stopped, **coverage_metadata(made)},
         )
     ]
 
@@ -131,7 +137,13 @@ def _numbers(made: Artifact, *names: str) -> dict[str, float]:
 
 
 def _check(
-    made: Artifact, name: str, *, passed: bool, numbers: dict[str, float], expected: str
+    made: Artifact,
+    name: str,
+    *,
+    passed: bool,
+    numbers: dict[str, float],
+    expected: str,
+    more: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if made.skipped else dg.AssetCheckSeverity.ERROR
     reason = {"skipped": made.skipped} if made.skipped else {}
@@ -139,5 +151,5 @@ def _check(
         check_name=name,
         passed=passed and not made.skipped,
         severity=severity,
-        metadata={**numbers, **reason, "expected": expected},
+        metadata={**numbers, **reason, "expected": expected, **(more or {})},
     )

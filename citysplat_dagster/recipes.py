@@ -46,7 +46,7 @@ def _nothing(settings: CitySettings) -> Mapping[str, Any]:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "tile_ledger": Recipe("2", _discovery),
+    "tile_ledger": Recipe("3", _discovery),
     "image_catalog": Recipe("2", _section("source")),
     "box_plan": Recipe("2", _section("frame", "boxes")),
     "box_images": Recipe("2", _section("photos", "masks")),

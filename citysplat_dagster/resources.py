@@ -12,7 +12,7 @@ import dagster as dg
 
 from citysplat_core.errors import ConfigError
 from citysplat_core.geography import BoxPlan, load_plan
-from citysplat_core.imagery import ImageSource, Token, open_source
+from citysplat_core.imagery import ImageSource, TileLedger, Token, open_source
 from citysplat_core.settings import City, load_city
 from citysplat_core.simulation.server import LOCAL_TOKEN
 from citysplat_core.storage import (
@@ -24,6 +24,7 @@ from citysplat_core.storage import (
     record_failure,
 )
 from citysplat_core.storage.object_store import ObjectStore
+from citysplat_dagster.machine import machine_dir
 from citysplat_dagster.recipes import RECIPES
 
 CITY_VARIABLE = "CITYSPLAT_CITY"
@@ -81,7 +82,17 @@ class CityResource:
             TokenError: It needs a token and there is none.
         """
         settings = self.city.settings.source
-        return open_source(settings, self.city.root, token=self._token(), cache_dir=self.cache)
+        return open_source(
+            settings,
+            self.city.root,
+            token=self._token(),
+            cache_dir=self.cache,
+            machine_dir=machine_dir(),
+        )
+
+    def ledger(self) -> TileLedger:
+        """Open the city's record of tiles for the source of the settings."""
+        return TileLedger(self.city.root / "imagery.sqlite", self.city.settings.source.kind)
 
     def _token(self) -> Token | None:
         host = urlsplit(self.city.settings.source.graph_url).hostname or ""

@@ -1,7 +1,7 @@
 """An artifact as Dagster shows it: version, numbers, pictures, checks."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,19 @@ _PREVIEW_PX = 720
 
 
 def result_of(
-    artifact: Artifact, checks: Sequence[dg.AssetCheckResult] = ()
+    artifact: Artifact,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
     """Report a finished artifact to Dagster.
 
     The data version is the artifact's own, so that a step which gives the same again leaves what
     hangs on it fresh.
+
+    Args:
+        artifact: What was made, or was there already.
+        checks: Its gates.
+        more: Further metadata.
     """
     metadata: dict[str, Any] = {
         "path": dg.MetadataValue.path(str(artifact.path)),
@@ -29,11 +36,12 @@ def result_of(
         "files": len(artifact.manifest["files"]),
         "size_mb": sum(f["size"] for f in artifact.manifest["files"].values()) / 2**20,
         **artifact.counts,
+        **(more or {}),
     }
     if artifact.skipped:
         metadata["skipped"] = artifact.skipped
     for title, name in artifact.manifest["previews"].items():
-        metadata[title] = dg.MetadataValue.md(_picture(title, artifact.path / name))
+        metadata[title] = dg.MetadataValue.md(picture(title, artifact.path / name))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.version),
         metadata=metadata,
@@ -41,8 +49,8 @@ def result_of(
     )
 
 
-def _picture(title: str, file: Path) -> str:
-    """Embed a picture, scaled down: it lives in Dagster's event log."""
+def picture(title: str, file: Path) -> str:
+    """Embed a picture in Markdown, scaled down: it lives in Dagster's event log."""
     pixels = cv2.imread(str(file))
     if pixels is None:
         return f"{title}: {file} cannot be read"

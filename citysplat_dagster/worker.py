@@ -15,6 +15,7 @@ from citysplat_dagster.resources import CityResource, listen
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _TELL_EVERY_S = 0.4
+_PICTURES = (dg.MarkdownMetadataValue, dg.TableMetadataValue)
 
 
 class Mailbox(Protocol):
@@ -117,7 +118,8 @@ def _notes(result: dg.ExecuteInProcessResult) -> list[str]:
             notes.append(f"{event.materialization.asset_key.to_user_string()}: {skipped.value}")
     for check in result.get_asset_check_evaluations():
         if not check.passed and "skipped" not in check.metadata:
-            numbers = ", ".join(f"{k} {v.value}" for k, v in check.metadata.items())
+            shown = {k: v for k, v in check.metadata.items() if not isinstance(v, _PICTURES)}
+            numbers = ", ".join(f"{k} {v.value}" for k, v in shown.items())
             notes.append(f"check {check.check_name} did not pass: {numbers}")
     return notes
 

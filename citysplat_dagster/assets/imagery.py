@@ -15,6 +15,7 @@ from citysplat_core.imagery import (
 from citysplat_core.settings import CitySettings
 from citysplat_core.storage import Artifact, Progress, StepReport, digest_of, digest_of_table
 from citysplat_dagster.checks import catalog_checks, coverage_checks, photo_checks
+from citysplat_dagster.coverage import tile_table
 from citysplat_dagster.inputs import box_rows, file_version, mask_model_of
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
@@ -45,22 +46,25 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
         city: dg.ResourceParam[CityResource],
     ) -> dg.MaterializeResult:
         """Every tile of the area with its state: the proof that no photo is silently missing."""
-        as_of = _as_of(city.find("tile_ledger"), refetch=config.refetch)
+        current = city.find("tile_ledger")
+        as_of = _as_of(current, refetch=config.refetch)
 
         def build(out: Path, work: Path, progress: Progress) -> StepReport:
             report = discover_images(
                 city.city.area(),
                 source=city.source(),
+                ledger=city.ledger(),
                 out=out,
                 work=work,
                 refresh=config.refetch,
+                previous=current.path if current is not None else None,
                 progress=progress,
             )
-            return _with_digest(report, out / "found.parquet")
+            return _with_digest(report, out / "found.parquet", out / "gone.parquet")
 
         inputs = {"area": _area_digest(city), "as_of": as_of}
         made = city.produce(context, inputs=inputs, build=build)
-        return result_of(made, coverage_checks(made))
+        return result_of(made, coverage_checks(made), tile_table(made))
 
     @dg.asset(
         group_name=GROUP,
@@ -153,6 +157,7 @@ def _area_digest(city: CityResource) -> str:
     return digest_of(city.city.area().to_geojson())
 
 
-def _with_digest(report: StepReport, table: Path) -> StepReport:
-    digest = digest_of_table(table, without=("fetched_at", "geometry"))
+def _with_digest(report: StepReport, *tables: Path) -> StepReport:
+    times = ("fetched_at", "first_seen", "last_seen", "gone_at")
+    digest = digest_of([digest_of_table(table, without=(*times, "geometry")) for table in tables])
     return replace(report, counts={**report.counts, "content_digest": digest})

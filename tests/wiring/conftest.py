@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from citysplat_core.geography import Area
+from citysplat_core.imagery.tables import TILES_SCHEMA, table_of, write_table
 from citysplat_core.settings import load_city
 from citysplat_core.storage import StepReport, write_json
 from citysplat_dagster import worker
@@ -55,7 +56,11 @@ class TinySteps:
         return StepReport(counts=counts, skipped=self.skips.get((asset, key), ""))
 
     def discover_images(self, _area: Area, *, out: Path, **_: Any) -> StepReport:
-        self.catalog[["image_id", "lon", "lat"]].to_parquet(out / "found.parquet")
+        found = self.catalog[["image_id", "lon", "lat"]]
+        found.to_parquet(out / "found.parquet")
+        found[:0].to_parquet(out / "gone.parquet")
+        rows = [{"z": 14, "x": 1, "y": 1, "state": "failed" if self.open_tiles else "complete"}]
+        write_table(table_of(rows, TILES_SCHEMA), out / "tiles.parquet")
         tiles = {"tiles_failed": self.open_tiles, "tiles_unknown": 0, "tiles_complete": 1}
         return self._step("tile_ledger", "", out, images_found=len(self.catalog), **tiles)
 
