@@ -56,7 +56,7 @@ class View:
         flat = seen[front] @ self.intrinsics.T
         pixels = flat[:, :2] / flat[:, 2:]
         height, width = self.photo.shape[:2]
-        inside = ((pixels >= 0) & (pixels < (width, height))).all(axis=1)
+        inside = np.asarray(((pixels >= 0) & (pixels < (width, height))).all(axis=1))
         if self.mask is not None:
             x, y = pixels[inside].astype(np.int64).T
             inside[inside] = self.mask[y, x]
