@@ -54,6 +54,9 @@ class SourceSettings(_Settings):
     that was left one hour ahead."""
     gpx_max_gap_s: float = Field(60.0, gt=0)
     """Folder source: photos are not placed in longer gaps between two points of a track, seconds."""
+    gpx_camera: Literal["forward", "right", "back", "left", "none"] = "forward"
+    """Folder source: which way the camera looks, seen from the direction of movement: gives a
+    heading to photos on a track that have none; ``none`` gives none."""
     panoramax_url: str = _machine("https://api.panoramax.xyz/api")
     """Panoramax source: base address of the catalogue of all instances, or of one instance."""
     searches_per_min: int = _machine(120, ge=1)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,15 @@ import pyarrow.compute as pc
 
 from citysplat_core.errors import ConfigError, ImageError
 from citysplat_core.geography import DISCOVERY_ZOOM, Area, tile_of
-from citysplat_core.imagery.exif import read_exif
+from citysplat_core.imagery.folder_files import READ
+from citysplat_core.imagery.folder_rows import (
+    NO_POSITION,
+    NO_TRACKS,
+    OFF_TRACK,
+    TrackOptions,
+    folder_rows,
+)
 from citysplat_core.imagery.photo_store import PhotoStore
-from citysplat_core.imagery.positions_csv import read_positions
 from citysplat_core.imagery.preparing import prepared_photo
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
 from citysplat_core.imagery.tables import (
@@ -27,23 +33,31 @@ from citysplat_core.imagery.tables import (
 from citysplat_core.storage import Progress
 
 _LOG = logging.getLogger(__name__)
-_ENDINGS = frozenset({".jpg", ".jpeg", ".png"})
-_NO_POSITION = "no GPS position"
-_UNREADABLE = "no readable photo"
 
 
 class FolderSource:
-    """Photos of a folder, placed by their EXIF or by a CSV.
+    """Photos of a folder, placed by a CSV, by GPX tracks or by their own headers.
 
     Args:
         folder: The photos, in any sub-folders.
         positions_csv: A table of positions, see ``read_positions``; then only the photos that it
-            names are used. None: EXIF of every photo.
+            names are used. None: every photo.
+        tracks: GPX tracks; by default none.
+        cache_dir: For what the photos' headers say; may be deleted. None: they are read anew.
+        skip: Folders below ``folder`` that hold no photos of the user.
     """
 
     name: SourceName = "folder"
 
-    def __init__(self, folder: Path, positions_csv: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        positions_csv: Path | None = None,
+        *,
+        tracks: TrackOptions = NO_TRACKS,
+        cache_dir: Path | None = None,
+        skip: Sequence[Path] = (),
+    ) -> None:
         """Prepare; nothing is read before the first call.
 
         Raises:
@@ -56,22 +70,19 @@ class FolderSource:
                 fix="Check source.path in city.toml; it is relative to that file.",
             )
         self._folder, self._positions_csv = folder, positions_csv
+        self._tracks, self._skip = tracks, tuple(skip)
+        place = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+        self._cache = cache_dir / "folder" / place / "headers.sqlite" if cache_dir else None
 
     def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every photo of the area; see ``ImageSource.discover``."""
-        del work, refresh  # a folder is read anew every time
+        del work, refresh  # a folder is looked through every time
         rows = self._rows(progress)
         photos = table_of(rows, DESCRIBED_SCHEMA)
         lon, lat = photos.column("lon").to_numpy(), photos.column("lat").to_numpy()
         inside = area.contains(lon, lat)
         found = _found(photos.filter(pa.array(inside)))
-        failed = Counter(row["reason"] for row in rows if row["status"] == "failed")
-        notes = {
-            "photos_without_position": failed[_NO_POSITION],
-            "photos_unreadable": failed.total() - failed[_NO_POSITION],
-            "photos_outside_area": len(rows) - failed.total() - found.num_rows,
-        }
-        return Discovery(tiles=_tiles(area, found), found=found, notes=notes)
+        return Discovery(tiles=_tiles(area, found), found=found, notes=_notes(rows, found.num_rows))
 
     def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
         """Return the metadata of the photos; see ``ImageSource.describe``.
@@ -126,89 +137,37 @@ class FolderSource:
         return fetched(image_id, photo)
 
     def _rows(self, progress: Progress) -> list[dict[str, Any]]:
-        rows = list(self._csv_rows(progress) if self._positions_csv else self._exif_rows(progress))
+        rows = folder_rows(
+            self._folder,
+            positions_csv=self._positions_csv,
+            tracks=self._tracks,
+            cache=self._cache,
+            skip=self._skip,
+            progress=progress,
+        )
         _LOG.info("folder %s: %d photos", self._folder, len(rows))
         if not rows:
             raise ConfigError(
                 f"the photo folder {self._folder} holds no photo",
-                expected=f"files ending in {', '.join(sorted(_ENDINGS))}",
+                expected=f"files ending in {', '.join(sorted(READ))}",
                 fix="Check source.path in city.toml; it is relative to that file.",
             )
-        _refuse_one_id_for_two(rows)
         return rows
 
-    def _exif_rows(self, progress: Progress) -> Iterator[dict[str, Any]]:
-        paths = sorted(p for p in self._folder.rglob("*") if p.suffix.lower() in _ENDINGS)
-        for number, path in enumerate(paths, start=1):
-            progress(number, len(paths), "photo headers")
-            yield _finished(self._from_exif(path), path.relative_to(self._folder))
 
-    def _csv_rows(self, progress: Progress) -> Iterator[dict[str, Any]]:
-        listed = read_positions(self._positions_csv) if self._positions_csv else []
-        for number, row in enumerate(listed, start=1):
-            progress(number, len(listed), "photo headers")
-            yield _finished(self._with_exif(row), Path(row["photo_ref"]))
-
-    def _with_exif(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Complete a CSV row from the photo's header; the table wins, but sizes are the file's."""
-        path = self._folder / row["photo_ref"]
-        if not path.is_file():
-            return row | {"reason": "the file that the CSV names does not exist"}
-        facts = self._from_exif(path)
-        told = {key: value for key, value in row.items() if value is not None}
-        return facts | told | {k: facts[k] for k in ("width", "height") if facts.get(k)}
-
-    def _from_exif(self, path: Path) -> dict[str, Any]:
-        try:
-            facts = read_exif(path)
-        except ImageError:
-            return {"reason": _UNREADABLE}
-        return {
-            "width": facts.width,
-            "height": facts.height,
-            "lon": facts.lon,
-            "lat": facts.lat,
-            "altitude_m": facts.altitude_m,
-            "heading_deg": facts.heading_deg,
-            "captured_at": facts.captured_at,
-            "make": facts.make,
-            "model": facts.model,
-            "focal_ratio": facts.focal_ratio,
-        }
-
-
-def _finished(row: dict[str, Any], relative: Path) -> dict[str, Any]:
-    """Complete a row: id, status, defaults."""
-    row["photo_ref"] = relative.as_posix()
-    row["image_id"] = safe_id(row.get("image_id") or relative.with_suffix("").as_posix())
-    row["source"] = "folder"
-    row["camera_type"] = row.get("camera_type") or "perspective"
-    row["is_pano"] = bool(row.get("is_pano")) or row["camera_type"] == "spherical"
-    if row.get("lon") is None or row.get("lat") is None:
-        row["lon"] = row["lat"] = None
-        row.setdefault("reason", _NO_POSITION)
-    row["status"] = "failed" if row.get("reason") else "listed"
-    if row["status"] == "failed":
-        row["lon"] = row["lat"] = None  # so that it is never taken for a usable photo
-    return row
-
-
-def safe_id(text: str) -> str:
-    """Return an image id that is a file name: ``/`` becomes ``~``, control characters ``_``."""
-    return "".join("_" if ord(c) < 32 or c == "\\" else c for c in text.replace("/", "~"))
-
-
-def _refuse_one_id_for_two(rows: list[dict[str, Any]]) -> None:
-    seen: dict[str, str] = {}
-    for row in rows:
-        image_id, photo = str(row["image_id"]), str(row["photo_ref"])
-        if image_id in seen:
-            raise ImageError(
-                f"{seen[image_id]} and {photo} would both be image {image_id!r}",
-                expected="a different name or id for each photo, endings apart",
-                fix="Rename one of them, or correct the CSV's column `id`.",
-            )
-        seen[image_id] = photo
+def _notes(rows: list[dict[str, Any]], n_found: int) -> dict[str, int]:
+    """Count what a user wants to know of a folder; the last ones only if there are any."""
+    failed = Counter(str(row["reason"]) for row in rows if row["status"] == "failed")
+    unplaced = failed[NO_POSITION] + failed[OFF_TRACK]
+    placed = Counter(row.get("placed_by") for row in rows if row["status"] == "listed")
+    magnetic = sum(bool(row.get("heading_is_magnetic")) for row in rows)
+    more = {"photos_placed_by_gpx": placed["gpx"], "headings_magnetic": magnetic}
+    return {
+        "photos_without_position": unplaced,
+        "photos_unreadable": failed.total() - unplaced,
+        "photos_outside_area": len(rows) - failed.total() - n_found,
+        **{name: count for name, count in more.items() if count},
+    }
 
 
 def _found(photos: pa.Table) -> pa.Table:

@@ -4,11 +4,15 @@ from pathlib import Path
 
 from citysplat_core.errors import ConfigError, TokenError
 from citysplat_core.imagery.folder import FolderSource
+from citysplat_core.imagery.folder_rows import TrackOptions
 from citysplat_core.imagery.mapillary import MapillarySource
 from citysplat_core.imagery.panoramax import PanoramaxSource
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
+
+_NO_PHOTOS_OF_THE_USER = ("artifacts", "cache", "work", "failures", "dagster")
+"""What a city keeps beside its city.toml, which may lie in the folder of photos."""
 
 
 def open_source(
@@ -40,8 +44,18 @@ def open_source(
                 expected="the folder with the photos",
                 fix="Set source.path in city.toml, relative to that file.",
             )
-        csv = root / settings.positions_csv if settings.positions_csv else None
-        return FolderSource(root / settings.path, csv)
+        return FolderSource(
+            root / settings.path,
+            root / settings.positions_csv if settings.positions_csv else None,
+            tracks=TrackOptions(
+                paths=tuple(root / path for path in settings.gpx),
+                offset_s=settings.gpx_offset_s,
+                max_gap_s=settings.gpx_max_gap_s,
+                facing=settings.gpx_camera,
+            ),
+            cache_dir=cache_dir,
+            skip=[root / name for name in _NO_PHOTOS_OF_THE_USER],
+        )
     if settings.kind == "panoramax":
         return PanoramaxSource(settings, cache_dir)
     if not token:

@@ -4,9 +4,10 @@ import io
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from citysplat_core.errors import ImageError
+from citysplat_core.imagery.exif import orientation_of
 from citysplat_core.imagery.jpeg_check import check_jpeg
 
 _JPEG_QUALITY = 92
@@ -16,26 +17,28 @@ def prepared_photo(body: bytes, size_px: int) -> bytes:
     """Return a photo as JPEG, upright and not wider than asked for.
 
     A JPEG that is all that already is returned byte for byte. Upright matters because some readers
-    turn a photo by its EXIF orientation and some do not: after this there is nothing to turn.
+    turn a photo by its EXIF orientation and some do not: after this there is nothing to turn, so
+    that features, cameras and splats all see the same pixels.
 
     Args:
-        body: The bytes of a JPEG or PNG file.
+        body: The bytes of a JPEG, PNG, TIFF or WebP file.
         size_px: Largest width, pixels; 0 for any.
 
     Raises:
         ImageError: The file is cut off or damaged.
     """
+    orientation = _orientation(body)
     if body[:2] == b"\xff\xd8":
         width, _ = check_jpeg(body)
-        if not _is_turned(body) and (not size_px or width <= size_px):
+        if orientation == 1 and (not size_px or width <= size_px):
             return body
-    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+    else:
+        _refuse_cut_off(body)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), flags)
     if pixels is None:
-        raise ImageError(
-            f"{len(body)} bytes that are no whole photo",
-            expected="a JPEG or PNG file",
-            fix="Export the photo again.",
-        )
+        raise _bad_photo(f"{len(body)} bytes that are no whole photo")
+    pixels = _upright(pixels, orientation)
     height, width = pixels.shape[:2]
     if size_px and width > size_px:
         size = (size_px, max(1, round(height * size_px / width)))
@@ -44,7 +47,35 @@ def prepared_photo(body: bytes, size_px: int) -> bytes:
     return encoded.tobytes()
 
 
-def _is_turned(body: bytes) -> bool:
-    """Say whether EXIF asks for the photo to be turned or mirrored."""
-    with Image.open(io.BytesIO(body)) as picture:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+def _orientation(body: bytes) -> int:
+    """Return how EXIF says that the stored pixels are turned or mirrored, 1 to 8."""
+    try:
+        with Image.open(io.BytesIO(body)) as picture:
+            return orientation_of(picture.getexif())
+    except (OSError, SyntaxError, ValueError):
+        return 1  # whether it is a photo at all is found out by decoding it
+
+
+def _refuse_cut_off(body: bytes) -> None:
+    """Decode strictly; OpenCV fills what a file that is cut off lacks with grey."""
+    try:
+        with Image.open(io.BytesIO(body)) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _bad_photo(f"{len(body)} bytes that are no whole photo ({error})") from error
+
+
+def _upright(pixels: cv2.typing.MatLike, orientation: int) -> cv2.typing.MatLike:
+    if orientation in {5, 6, 7, 8}:
+        pixels = np.swapaxes(pixels, 0, 1)  # mirrors at the diagonal, as 5 asks
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _bad_photo(seen: str) -> ImageError:
+    return ImageError(
+        seen, expected="a JPEG, PNG, TIFF or WebP file", fix="Export the photo again."
+    )
