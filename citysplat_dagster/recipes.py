@@ -40,6 +40,12 @@ def _discovery(settings: CitySettings) -> Mapping[str, Any]:
     return {"area": settings.area, "source": settings_dict(settings.source)}
 
 
+def _photos(settings: CitySettings) -> Mapping[str, Any]:
+    # Which views are cut is said by the rows of the catalog; here only what is fetched counts.
+    read = dict(_section("photos", "masks")(settings))
+    return read | {"panoramas.download_px": settings.panoramas.download_px}
+
+
 def _nothing(settings: CitySettings) -> Mapping[str, Any]:
     del settings
     return {}
@@ -47,9 +53,9 @@ def _nothing(settings: CitySettings) -> Mapping[str, Any]:
 
 RECIPES: Mapping[str, Recipe] = {
     "tile_ledger": Recipe("3", _discovery),
-    "image_catalog": Recipe("2", _section("source")),
+    "image_catalog": Recipe("3", _section("source", "panoramas")),
     "box_plan": Recipe("2", _section("frame", "boxes")),
-    "box_images": Recipe("2", _section("photos", "masks")),
+    "box_images": Recipe("2", _photos),
     "box_features": Recipe("2", _section("features")),
     "box_matches": Recipe("1", _section("matching")),
     "fringe_matches": Recipe("1", _section("matching")),

@@ -12,6 +12,8 @@ from citysplat_core.errors import ImageError
 _DEFAULT_FOCAL_RATIO = 0.85
 _MODELS = {"perspective": "RADIAL", "fisheye": "RADIAL_FISHEYE"}
 _FOLDER_MODEL = "SIMPLE_RADIAL"
+VIEW_MODEL = "SIMPLE_PINHOLE"
+"""Model of the views of panoramas only: made by us, exact, never refined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +124,14 @@ def camera_for(
     """Return the camera of a photo.
 
     Args:
-        row: Its catalog row.
+        row: Its catalog row; a view of a panorama has an exact pinhole camera, one for all views of
+            its size and angle.
         width: Of its file, pixels.
         height: Of its file, pixels.
         lenses: What is known beforehand, from ``lenses_of``.
     """
+    if row.get("panorama_id") is not None:
+        return _view_camera(float(row["focal_ratio"]), width, height)
     device = device_of(row)
     lens = lenses.get((device, is_upright(width, height)))
     focal_px = (lens.focal_ratio if lens else _DEFAULT_FOCAL_RATIO) * max(width, height)
@@ -145,6 +150,19 @@ def camera_for(
         height=height,
         params=(focal_px, width / 2.0, height / 2.0, *distortion),
         has_prior_focal=bool(lens and lens.is_solved),
+    )
+
+
+def _view_camera(focal_ratio: float, width: int, height: int) -> Camera:
+    key = f"view of a panorama|{focal_ratio:.9f}|{width}x{height}"
+    return Camera(
+        camera_id=camera_id_of(key),
+        camera_key=key,
+        model=VIEW_MODEL,
+        width=width,
+        height=height,
+        params=(focal_ratio * max(width, height), width / 2.0, height / 2.0),
+        has_prior_focal=True,
     )
 
 

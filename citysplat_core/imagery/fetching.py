@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from citysplat_core.errors import DiscoveryError, ImageError
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.download_estimate import DownloadEstimate, estimate_download
+from citysplat_core.imagery.panorama import ViewFetch
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.score_store import ScoreStore
-from citysplat_core.imagery.source import ImageSource, PhotoRequest
+from citysplat_core.imagery.source import ImageSource
+from citysplat_core.settings import PanoramaSettings
 from citysplat_core.storage import Progress
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class PhotoFetch:
             decoded once, strictly, for both.
         scores: Where their scores are kept.
         size_px: Width wanted; 0 for the original.
+        panoramas: How panoramas are fetched, whose views are among the photos.
         n_threads: Threads for checking and scoring.
         progress: Called with photos done and photos in all.
     """
@@ -38,6 +41,7 @@ class PhotoFetch:
     store: PhotoStore
     scores: ScoreStore
     size_px: int
+    panoramas: PanoramaSettings
     n_threads: int
     progress: Progress
 
@@ -81,14 +85,15 @@ class PhotoFetch:
         return estimate
 
     def _ask(self, wanted: Sequence[BoxPhoto]) -> None:
-        requests = [PhotoRequest(image_id=p.image_id, photo_ref=p.row["photo_ref"]) for p in wanted]
-        results = self.source.fetch_photos(
-            requests,
-            self.store,
+        fetch = ViewFetch(
+            source=self.source,
+            store=self.store,
             size_px=self.size_px,
+            panoramas=self.panoramas,
             n_threads=self.n_threads,
             progress=self.progress,
         )
+        results = fetch.fetch([photo.row for photo in wanted])
         for photo, result in zip(wanted, results, strict=True):
             photo.result = result
 

@@ -10,35 +10,44 @@ import pyarrow.parquet as pq
 
 from citysplat_core.errors import ImageError
 from citysplat_core.geography import CityFrame
+from citysplat_core.imagery.metadata_scores import SCORES_SCHEMA
 from citysplat_core.imagery.rotations import rotations_in_city_frame
 from citysplat_core.imagery.tables import CATALOG_SCHEMA, read_table
 
-_PLANNED = ("image_id", "colmap_id", "box", "east_m", "north_m", "up_m", "heading_deg")
+_PLANNED = (
+    *("image_id", "colmap_id", "box", "east_m", "north_m", "up_m", "heading_deg"),
+    "position_source",
+)
 
 
 def rows_of(box: str, plan_images: Path, catalog: Path, frame: CityFrame) -> list[dict[str, Any]]:
-    """Join plan and catalog for a box.
+    """Join plan, catalog and metadata scores for a box.
 
     Args:
         box: Key of the box.
-        plan_images: The plan's ``images.parquet``.
-        catalog: The ``catalog.parquet``.
+        plan_images: The plan's ``images.parquet``; its tables by box beside it are used where they
+            are, so that a box of a large city reads its own rows only.
+        catalog: Folder with ``catalog.parquet`` and ``scores.parquet``.
         frame: The city frame, which rotations are turned into.
 
     Returns:
-        One row a photo, sorted by colmap_id: the catalog's columns with the plan's number, place
-        and heading.
+        One row a photo, sorted by colmap_id: the catalog's columns and the scores, with the plan's
+        number, place and heading.
 
     Raises:
         ImageError: The plan names photos that the catalog does not have.
-        StorageError: The catalog cannot be read.
+        StorageError: The catalog or its scores cannot be read.
     """
     plan = pq.read_table(plan_images, columns=list(_PLANNED), filters=[("box", "==", box)])
+    ids = plan.column("image_id")
     wanted = [name for name in CATALOG_SCHEMA.names if name not in {"colmap_id", "heading_deg"}]
-    described = read_table(catalog, CATALOG_SCHEMA, wanted)
-    described = described.filter(pc.is_in(described.column("image_id"), plan.column("image_id")))
-    facts = {row["image_id"]: row for row in described.to_pylist()}
-    missing = [i for i in plan.column("image_id").to_pylist() if i not in facts]
+    described = _table_of(box, ids, plan_images, catalog / "catalog.parquet", CATALOG_SCHEMA, wanted)
+    scores = _table_of(box, ids, plan_images, catalog / "scores.parquet", SCORES_SCHEMA)
+    facts: dict[str, dict[str, Any]] = {row["image_id"]: row for row in described.to_pylist()}
+    for row in scores.to_pylist():
+        if row["image_id"] in facts:
+            facts[row["image_id"]] |= row
+    missing = [i for i in ids.to_pylist() if "sun_elevation_deg" not in facts.get(i, ())]
     if missing:
         raise ImageError(
             f"{len(missing)} photos of the plan are not in the catalog (first {missing[:3]})",
@@ -50,6 +59,22 @@ def rows_of(box: str, plan_images: Path, catalog: Path, frame: CityFrame) -> lis
     rows.sort(key=lambda row: int(row["colmap_id"]))
     _turn_rotations(rows, frame)
     return rows
+
+
+def _table_of(  # noqa: PLR0913 - one read
+    box: str,
+    ids: pa.ChunkedArray,
+    plan_images: Path,
+    city_wide: Path,
+    schema: pa.Schema,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """Read the rows of a box from the plan's slice of a city-wide table, else from the table."""
+    own = plan_images.with_name(f"{city_wide.stem}_by_box.parquet")
+    if own.is_file():
+        return read_table(own, schema, columns, where=[("box", "==", box)])
+    table = read_table(city_wide, schema, columns)
+    return table.filter(pc.is_in(table.column("image_id"), ids))
 
 
 def _turn_rotations(rows: list[dict[str, Any]], frame: CityFrame) -> None:
@@ -65,9 +90,10 @@ def _turn_rotations(rows: list[dict[str, Any]], frame: CityFrame) -> None:
 def rows_with_same_cameras(catalog: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Read the catalog's listed rows of the makes and models of some photos, for their lenses."""
     columns = ["make", "model", "creator", "creator_id", "sequence_id", "camera_type", "source"]
-    columns += ["width", "height", "focal_ratio", "k1", "k2", "status"]
+    columns += ["width", "height", "focal_ratio", "k1", "k2", "status", "panorama_id"]
     table = read_table(catalog, CATALOG_SCHEMA, columns)
-    keep = pc.equal(table.column("status"), "listed")
+    # Views of panoramas have a camera of their own, whatever device took the panorama.
+    keep = pc.and_(pc.equal(table.column("status"), "listed"), table.column("panorama_id").is_null())
     for name in ("make", "model"):
         values = pa.array(sorted({row[name] for row in rows}, key=str), pa.string())
         keep = pc.and_(keep, pc.is_in(table.column(name), values))

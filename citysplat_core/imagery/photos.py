@@ -17,11 +17,12 @@ from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.rules import refuse_before_download, refuse_by_scores
 from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import ImageSource
-from citysplat_core.settings import MaskSettings, PhotoSettings
+from citysplat_core.settings import MaskSettings, PanoramaSettings, PhotoSettings
 from citysplat_core.storage import Progress, StepReport
 
 _LOG = logging.getLogger(__name__)
 _REASONS_COUNTED = 12
+_DEFAULT_PANORAMAS = PanoramaSettings()
 
 
 def fetch_box_images(  # noqa: PLR0913 - the contract of a step
@@ -35,6 +36,7 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     out: Path,
     work: Path,
     settings: PhotoSettings,
+    panoramas: PanoramaSettings = _DEFAULT_PANORAMAS,
     masks: MaskSettings,
     mask_model: Path | None = None,
     n_threads: int,
@@ -45,7 +47,7 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     Args:
         box: Key of the box.
         plan_images: The plan's ``images.parquet``.
-        catalog: Folder with ``catalog.parquet``.
+        catalog: Folder with ``catalog.parquet`` and ``scores.parquet``.
         source: Who has the photos.
         photo_cache: Folder shared by all boxes; photos that are in it are not fetched again. Their
             scores lie beside it, in ``scores.sqlite``.
@@ -54,6 +56,7 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
             ``masks/`` for photos of which a part is ignored.
         work: Directory that survives a kill; not needed, the cache survives too.
         settings: Size and thresholds.
+        panoramas: How panoramas are fetched; the catalog says which views are cut out of them.
         masks: What is ignored in the photos.
         mask_model: The segmentation network, if the masks ask for one.
         n_threads: Threads for checking and scoring.
@@ -71,7 +74,7 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     """
     del work
     listed = catalog / "catalog.parquet"
-    photos = [BoxPhoto(row=row) for row in rows_of(box, plan_images, listed, frame)]
+    photos = [BoxPhoto(row=row) for row in rows_of(box, plan_images, catalog, frame)]
     refuse_before_download(photos, settings)
     with ScoreStore(photo_cache.parent / "scores.sqlite") as scores:
         fetch = PhotoFetch(
@@ -79,6 +82,7 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
             store=PhotoStore(photo_cache, check=scores.score),
             scores=scores,
             size_px=settings.size_px,
+            panoramas=panoramas,
             n_threads=n_threads,
             progress=progress,
         )

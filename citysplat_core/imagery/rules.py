@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.settings import PhotoSettings
 
-_PANORAMA = "panorama: not supported yet"
+_PANORAMA = "panorama: only its views are photos; materialize image_catalog and box_plan again"
 
 
 def refuse_before_download(photos: Sequence[BoxPhoto], settings: PhotoSettings) -> None:

@@ -183,20 +183,26 @@ def write_table(table: pa.Table, path: Path) -> None:
         pq.write_table(table, stream, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    path: Path,
+    schema: pa.Schema,
+    columns: list[str] | None = None,
+    where: list[tuple[str, str, object]] | None = None,
+) -> pa.Table:
     """Read a Parquet file and check that it has the columns that are wanted.
 
     Args:
         path: The file.
         schema: What an earlier step wrote.
         columns: The columns to read; None for all of ``schema``.
+        where: Conditions on columns, ``(name, "==", value)``; other row groups are not read.
 
     Raises:
         StorageError: The file is missing or is no such table; names the path.
     """
     names = columns or schema.names
     try:
-        table = pq.read_table(path, columns=names)
+        table = pq.read_table(path, columns=names, filters=where)
         return table.cast(pa.schema([schema.field(name) for name in names]))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise StorageError(

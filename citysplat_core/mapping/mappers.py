@@ -119,8 +119,7 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
         min_num_matches=job.settings.min_matches,
         min_model_size=job.settings.min_model_size,
     )
-    if job.fixed_cameras:
-        # All or nothing here, so a wish to keep some intrinsics keeps all of them.
+    if _keeps_all_intrinsics(job):
         options.mapper.bundle_adjustment.refine_focal_length = False
         options.mapper.bundle_adjustment.refine_extra_params = False
     with ThreadPoolExecutor(1) as pool:  # COLMAP releases the lock, so that this thread can beat
@@ -129,6 +128,19 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
             job.beat()
     models = future.result()
     return by_size(models.values(), job.settings.min_model_size)
+
+
+def _keeps_all_intrinsics(job: MapJob) -> bool:
+    """Say whether no camera is refined: it is all or nothing in the global mapper.
+
+    A wish to keep some intrinsics keeps all of them; only the exact cameras of views of panoramas,
+    which many photos hold in place, do not speak for guessed ones beside them.
+    """
+    with pycolmap.Database.open(job.database) as database:
+        cameras = database.read_all_cameras()
+    fixed = [camera for camera in cameras if camera.camera_id in job.fixed_cameras]
+    guarded = [camera for camera in fixed if camera.model_name != EXACT_MODEL]
+    return bool(guarded) or len(fixed) == len(cameras)
 
 
 def by_size(models: Any, min_size: int) -> list[pycolmap.Reconstruction]:  # noqa: ANN401 - any iterable

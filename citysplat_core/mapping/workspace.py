@@ -15,6 +15,8 @@ from citysplat_core.mapping.vouching import partners_of
 from citysplat_core.settings import MappingSettings
 
 _MIN_HOME_IMAGES = 3
+EXACT_MODEL = "SIMPLE_PINHOLE"
+"""Only views of panoramas have cameras of this model; their intrinsics were chosen by us."""
 _EMPTY = pd.DataFrame(columns=["colmap_id_a", "colmap_id_b", "n_inliers"], dtype="int64")
 
 
@@ -29,7 +31,8 @@ class Workspace:
             is_home, east_m, north_m, up_m.
         positions: East, north, up by colmap_id, metres, city frame; up may be NaN.
         partners: Verified partners by colmap_id, strongest first.
-        fixed_cameras: Cameras with known intrinsics and too few photos to refine them.
+        fixed_cameras: Cameras with known intrinsics and too few photos to refine them, and the
+            exact ones of views that were cut out of panoramas.
         mappable: Photos in groups of verified pairs that are large enough for a component.
         n_pairs: Verified pairs that are strong enough.
         lack: Why it cannot be mapped; empty if it can.
@@ -168,8 +171,11 @@ def _fixed_cameras(
 ) -> frozenset[int]:
     cameras = pd.concat([pd.read_parquet(p / "cameras.parquet") for p in box_images.values()])
     known = set(cameras.loc[cameras["has_prior_focal"].astype(bool), "camera_id"].tolist())
+    exact = set(cameras.loc[cameras["model"] == EXACT_MODEL, "camera_id"].tolist()) & known
     counts = Counter(images["camera_id"].tolist())
-    return frozenset(int(c) for c, n in counts.items() if c in known and n < min_images)
+    return frozenset(
+        int(c) for c, n in counts.items() if c in exact or (c in known and n < min_images)
+    )
 
 
 def reach(start: int, partners: Mapping[int, list[int]]) -> set[int]:

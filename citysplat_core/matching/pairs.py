@@ -14,6 +14,9 @@ from citysplat_core.errors import MatchingError
 NO_SEQUENCE: Final = -1
 """Sequence number of a photo that belongs to no sequence."""
 
+NO_PANORAMA: Final = -1
+"""Panorama number of a photo that was cut out of none."""
+
 _CROWD: Final = 8
 """Candidates looked at for every neighbour that is wanted, so that refused ones are replaced."""
 
@@ -54,6 +57,7 @@ def propose_spatial_pairs(
     east_north_m: NDArray[np.float64],
     heading_deg: NDArray[np.float64],
     sequence: NDArray[np.int64],
+    panorama: NDArray[np.int64] | None = None,
     *,
     radius_m: float = 40.0,
     max_neighbours: int = 20,
@@ -70,6 +74,9 @@ def propose_spatial_pairs(
             trusted, and then the heading is not asked.
         sequence: Sequence number of every photo, shape (N,); the heading is not asked inside a
             sequence. ``NO_SEQUENCE`` for none.
+        panorama: Which panorama a view was cut out of, shape (N,), ``NO_PANORAMA`` for an ordinary
+            photo; None if there are no views. Two views of one panorama stand at one place: they
+            are never a pair.
         radius_m: Largest distance, metres.
         max_neighbours: Most neighbours a photo asks for (it can be asked for by more).
         max_turn_deg: Largest difference of two headings, degrees.
@@ -84,6 +91,7 @@ def propose_spatial_pairs(
     _refuse_bad_positions(east_north_m)
     near = _neighbours(east_north_m, east_north_m, radius_m, max_neighbours * _CROWD + 1)
     near = near[near[:, 0] != near[:, 1]]
+    near = near[~of_one_panorama(near, panorama)]
     kept = _not_turned(near, heading_deg, sequence, max_turn_deg)
     return _sorted_pairs(_thinned(near[kept], max_neighbours))
 
@@ -93,6 +101,7 @@ def propose_fringe_pairs(
     heading_deg: NDArray[np.float64],
     sequence: NDArray[np.int64],
     side: NDArray[np.int64],
+    panorama: NDArray[np.int64] | None = None,
     *,
     radius_m: float = 40.0,
     max_neighbours: int = 20,
@@ -105,6 +114,7 @@ def propose_fringe_pairs(
         heading_deg: Headings, degrees, shape (N,); NaN is not asked.
         sequence: Sequence numbers, shape (N,); the heading is not asked inside a sequence.
         side: 0 or 1 for every photo, shape (N,).
+        panorama: As in `propose_spatial_pairs`.
         radius_m: Largest distance, metres.
         max_neighbours: Most neighbours that a photo asks for.
         max_turn_deg: Largest difference of two headings, degrees.
@@ -123,9 +133,20 @@ def propose_fringe_pairs(
             east_north_m[own], east_north_m[other], radius_m, max_neighbours * _CROWD
         )
         near = np.stack([own[local[:, 0]], other[local[:, 1]]], axis=1)
+        near = near[~of_one_panorama(near, panorama)]
         kept = _not_turned(near, heading_deg, sequence, max_turn_deg)
         found.append(_thinned(near[kept], max_neighbours))
     return _sorted_pairs(np.concatenate(found))
+
+
+def of_one_panorama(
+    pairs: NDArray[np.int64], panorama: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    """Say which pairs are two views of one panorama, shape (P,)."""
+    if panorama is None:
+        return np.zeros(len(pairs), dtype=bool)
+    first, second = panorama[pairs[:, 0]], panorama[pairs[:, 1]]
+    return np.asarray((first == second) & (first != NO_PANORAMA))
 
 
 def _refuse_bad_positions(east_north_m: NDArray[np.float64]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from citysplat_core.features import image_name
-from citysplat_core.matching.pairs import NO_SEQUENCE
+from citysplat_core.matching.pairs import NO_PANORAMA, NO_SEQUENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class Photos:
         heading_deg: Compass, clockwise from north, degrees, NaN where unknown, shape (N,).
         sequence: Sequence numbers, ``NO_SEQUENCE`` for none, shape (N,).
         captured_at: Milliseconds since 1970 (UTC), shape (N,); the smallest integer if unknown.
+        panorama: Numbers of the panoramas that views were cut out of, ``NO_PANORAMA`` for ordinary
+            photos, shape (N,); None if there are only those.
     """
 
     colmap_id: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Photos:
     heading_deg: NDArray[np.float64]
     sequence: NDArray[np.int64]
     captured_at: NDArray[np.int64]
+    panorama: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Count the photos."""
@@ -48,7 +51,16 @@ class Photos:
             heading_deg=self.heading_deg[rows],
             sequence=self.sequence[rows],
             captured_at=self.captured_at[rows],
+            panorama=None if self.panorama is None else self.panorama[rows],
         )
+
+    @property
+    def n_pairs_of_one_panorama(self) -> int:
+        """Count the pairs of views of one panorama: they stand at one place and are never tried."""
+        if self.panorama is None:
+            return 0
+        _, counts = np.unique(self.panorama[self.panorama != NO_PANORAMA], return_counts=True)
+        return int((counts * (counts - 1) // 2).sum())
 
 
 def read_photos(box_images: Sequence[Path]) -> Photos:
@@ -72,4 +84,13 @@ def read_photos(box_images: Sequence[Path]) -> Photos:
         heading_deg=table["heading_deg"].to_numpy(dtype=np.float64, na_value=np.nan),
         sequence=np.where(numbers < 0, NO_SEQUENCE, numbers).astype(np.int64),
         captured_at=milliseconds,
+        panorama=_panorama_numbers(table),
     )
+
+
+def _panorama_numbers(table: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Number the panoramas of views; None if there are no views."""
+    if "panorama_id" not in table or table["panorama_id"].isna().all():
+        return None
+    numbers, _ = pd.factorize(table["panorama_id"], sort=True)
+    return np.where(numbers < 0, NO_PANORAMA, numbers).astype(np.int64)

@@ -87,6 +87,7 @@ def match_box(
                 photos.east_north_m,
                 compass_that_follows_motion(photos),
                 photos.sequence,
+                photos.panorama,
                 radius_m=settings.radius_m,
                 max_neighbours=settings.max_neighbours,
                 max_turn_deg=settings.max_turn_deg,
@@ -183,6 +184,7 @@ def _propose_across(
         compass_deg,
         photos.sequence,
         photos.side,
+        photos.panorama,
         radius_m=settings.radius_m,
         max_neighbours=settings.max_neighbours,
         max_turn_deg=settings.max_turn_deg,
@@ -240,6 +242,7 @@ def _write_report(
         "compass": verdict.headings.n_compass,
         "unknown": verdict.headings.n_unknown,
     }
+    report["not_proposed"] = {"views of one panorama": task.photos.n_pairs_of_one_panorama}
     report["notes"] = list(verdict.notes)
     write_json(task.out / "report.json", report)
     draw_match_graph(task.out / "graph.png", f"pairs of {task.key}", task.photos, table)

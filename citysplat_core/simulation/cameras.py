@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A camera with radial distortion, COLMAP's RADIAL model with one focal length.
+
+    A ``spherical`` one makes equirectangular panoramas, all around and from zenith to nadir; its
+    ``focal_px`` is pixels a radian, and it has no distortion.
 
     Attributes:
         name: Unique in a town: a device of one person.
@@ -22,6 +26,7 @@ class Camera:
         focal_px: Focal length of the rendered photo, pixels.
         k1: First coefficient: distorted = undistorted * (1 + k1 r^2 + k2 r^4), r at z = 1.
         k2: Second coefficient.
+        camera_type: As Mapillary says.
     """
 
     name: str
@@ -34,6 +39,12 @@ class Camera:
     focal_px: float
     k1: float
     k2: float
+    camera_type: Literal["perspective", "spherical"] = "perspective"
+
+    @property
+    def is_pano(self) -> bool:
+        """Whether its photos are panoramas."""
+        return self.camera_type == "spherical"
 
     @property
     def focal_ratio(self) -> float:
@@ -88,6 +99,28 @@ def make_camera(kind: CameraKind, name: str, rng: np.random.Generator, longest_p
         focal_px=focal_ratio * longest_px,
         k1=kind.k1,
         k2=kind.k2,
+    )
+
+
+def make_360_camera(name: str, width_px: int) -> Camera:
+    """Make a 360-degree camera, as a GoPro Max.
+
+    Args:
+        name: Its name.
+        width_px: Width of its rendered panoramas, pixels; they are half as high.
+    """
+    return Camera(
+        name=name,
+        make="GoPro",
+        model="Max",
+        full_width=5760,
+        full_height=2880,
+        width=width_px,
+        height=width_px // 2,
+        focal_px=width_px / (2 * np.pi),
+        k1=0.0,
+        k2=0.0,
+        camera_type="spherical",
     )
 
 

@@ -7,13 +7,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from citysplat_core.simulation.cameras import CAMERA_KINDS, Camera, make_camera
+from citysplat_core.geography.sun import sun_elevation_deg
+from citysplat_core.simulation.cameras import (
+    CAMERA_KINDS,
+    Camera,
+    make_360_camera,
+    make_camera,
+)
 from citysplat_core.simulation.routes import Kind, Route, drives, sideways_drives, walks
 from citysplat_core.simulation.town import Town
 
 Overlay = Literal["none", "bonnet", "banner"]
 _MAX_SEQUENCE = 120
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_HOME_LON = 8.547  # the hours below are UTC there
+_DUSK_DEG = (-4.0, 1.0)  # height of the sun
 _FIRST_DAY, _N_DAYS = 18_519, 1_700  # days since 1970: autumn of 2020, and four and a half years
 _SIDE_LOOKS_DEG = (90.0, -90.0, 90.0, -90.0, 50.0, -50.0)
 
@@ -182,14 +190,16 @@ class _People:
         self._count = self._n_overlays = 0
         self._cameras: dict[tuple[int, bool], Camera] = {}
 
-    def _camera(self, person: int, *, on_foot: bool) -> Camera:
-        """Give the one device that a person drives or walks with."""
+    def _camera(self, person: int, *, on_foot: bool, is_pano: bool) -> Camera:
+        """Give the one device that a person drives or walks with, or the one on the car's roof."""
         key = (person, on_foot)
         if key not in self._cameras:
             kinds = [kind for kind in CAMERA_KINDS if kind.on_foot == on_foot]
             kind = kinds[int(self._rng.integers(len(kinds)))]
             name = f"{kind.make} {kind.model} {person}"
             self._cameras[key] = make_camera(kind, name, self._rng, self._settings.photo_width_px)
+        if is_pano:  # only now, so that panoramas change nothing else that is drawn by chance
+            return make_360_camera(f"GoPro Max {person}", self._settings.panorama_width_px)
         return self._cameras[key]
 
     def sequence(self, kind: Kind) -> Sequence:
@@ -198,7 +208,8 @@ class _People:
         creator = self._creators[person]
         number, self._count = self._count, self._count + 1
         overlay: Overlay = "none"
-        if kind == "drive" and _is_due(number, settings.overlay_share, 0.8):
+        is_pano = kind == "drive" and _is_due(number, settings.panorama_share, 0.5)
+        if kind == "drive" and not is_pano and _is_due(number, settings.overlay_share, 0.8):
             overlay = "banner" if self._n_overlays % 2 else "bonnet"
             self._n_overlays += 1
         look = 0.0
@@ -209,7 +220,7 @@ class _People:
         return Sequence(
             sequence_id="".join(_BASE62[k] for k in rng.integers(62, size=22)),
             kind=kind,
-            camera=self._camera(person, on_foot=kind == "walk"),
+            camera=self._camera(person, on_foot=kind == "walk", is_pano=is_pano),
             creator_id=creator,
             creator_username=f"user{creator % 1000:03d}",
             organization_id=organization,
@@ -257,7 +268,7 @@ def _along(
     way = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
     elapsed = way / (1.3 if on_foot else 8.0) + 0.4 * np.arange(len(ids))
     axes = _camera_axes(look, pitch, roll)
-    start = _start_ms(rng, is_dusk=sequence.is_dusk)
+    start = _start_ms(rng, town, is_dusk=sequence.is_dusk)
     blurred = rng.random(len(ids)) < town.settings.blurred_share
     return [
         Capture(
@@ -286,10 +297,28 @@ def _wander(rng: np.random.Generator, count: int, deviation: float) -> NDArray[n
     return np.asarray(deviation * values)
 
 
-def _start_ms(rng: np.random.Generator, *, is_dusk: bool) -> int:
+def _start_ms(rng: np.random.Generator, town: Town, *, is_dusk: bool) -> int:
+    """Draw when a sequence begins: by day, or when the sun of that day and place is about to set.
+
+    The default town keeps its hours; towns elsewhere have theirs by their own sun.
+    """
     hour = rng.uniform(18.6, 19.4) if is_dusk else rng.uniform(8.0, 15.5)
     day = _FIRST_DAY + int(rng.integers(_N_DAYS))
+    lon, lat = town.settings.origin_lon, town.settings.origin_lat
+    if is_dusk:
+        sun_deg = _DUSK_DEG[0] + (hour - 18.6) / 0.8 * (_DUSK_DEG[1] - _DUSK_DEG[0])
+        hour = _hour_of_sun(sun_deg, day, lon, lat)
+    else:
+        hour -= (lon - _HOME_LON) / 15.0
     return int((day * 24 + hour) * 3_600_000)
+
+
+def _hour_of_sun(sun_deg: float, day: int, lon: float, lat: float) -> float:
+    """Return the hour (UTC) between noon and midnight when the sun stands nearest to a height."""
+    hours = 12.0 - lon / 15.0 + np.arange(0, 12, 1 / 60)
+    times_ms = (day * 24 + hours) * 3_600_000.0
+    height = sun_elevation_deg(times_ms, np.full(len(hours), lon), np.full(len(hours), lat))
+    return float(hours[np.argmin(np.abs(height - sun_deg))])
 
 
 def _camera_axes(

@@ -10,6 +10,8 @@ from citysplat_core.simulation.render import render, to_bytes
 from citysplat_core.simulation.town import Town
 
 JPEG_QUALITY = 92
+_ROOF_BELOW_DEG = 48.0
+"""How far below the horizon the roof begins that a 360-degree camera stands on."""
 _Light = NDArray[np.float32]
 
 
@@ -27,13 +29,9 @@ def photo(town: Town, capture: Capture, *, n_threads: int = 1) -> NDArray[np.uin
     sequence = capture.sequence
     rng = np.random.default_rng([capture.seed, 6])
     light = render(town, capture, n_threads=n_threads).light
-    height, width = light.shape[:2]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    off = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width / 2) ** 2
     gain = sequence.exposure * float(np.exp(0.03 * rng.standard_normal()))
-    light = np.asarray(
-        light * (gain * np.array(sequence.white_balance, np.float32)) * (1 - 0.1 * off)[..., None]
-    )
+    shade = _roof(light) if capture.camera.is_pano else _vignette(light)
+    light = np.asarray(light * (gain * np.array(sequence.white_balance, np.float32)) * shade)
     if capture.is_blurred:
         light = _blur(rng, light)
     if sequence.overlay == "bonnet":
@@ -47,6 +45,25 @@ def photo_jpeg(town: Town, capture: Capture, *, n_threads: int = 1) -> bytes:
     """Take a photo and give its JPEG bytes; see ``photo``."""
     picture = np.ascontiguousarray(photo(town, capture, n_threads=n_threads))
     return bytes(simplejpeg.encode_jpeg(picture, quality=JPEG_QUALITY, colorspace="RGB"))
+
+
+def _vignette(light: _Light) -> _Light:
+    """Give the share of light that reaches each pixel, shape (H, W, 1)."""
+    height, width = light.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    off = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width / 2) ** 2
+    return np.asarray((1 - 0.1 * off)[..., None])
+
+
+def _roof(light: _Light) -> _Light:
+    """Give the shade of the roof below a 360-degree camera, the same in all directions, (H, 1, 1).
+
+    Such cameras balance their lenses: there is no vignetting.
+    """
+    height = light.shape[0]
+    below_deg = ((np.arange(height) + 0.5) / height - 0.5) * 180.0
+    covered = np.clip((below_deg - _ROOF_BELOW_DEG) * height / 180.0 + 0.5, 0, 1)
+    return np.asarray(1 - 0.85 * covered, np.float32)[:, None, None]
 
 
 def _blur(rng: np.random.Generator, light: _Light) -> _Light:

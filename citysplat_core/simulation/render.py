@@ -1,13 +1,18 @@
-"""Pictures of a town as a perfect camera would see it, with their depth."""
+"""Pictures of a town as a perfect camera would see it, with their depth.
+
+A panorama is rendered as eight sectors of 45 degrees: in each, its pixels are the uneven pixels of
+a perspective camera that looks at the sector's middle.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from citysplat_core.simulation.cameras import pixel_rays
+from citysplat_core.simulation.cameras import Camera, pixel_rays
 from citysplat_core.simulation.captures import Capture, Sequence
 from citysplat_core.simulation.shading import LIGHT_FIELDS, render_rows, smooth_rows
 from citysplat_core.simulation.solids import SolidArrays, solid_arrays
@@ -15,6 +20,7 @@ from citysplat_core.simulation.town import Town
 from citysplat_core.simulation.traffic import moving_cars
 
 _SUN = np.array([-0.46, -0.58, 0.67])
+_SECTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class View:
 
     Attributes:
         light: Red, green, blue; 1 is white, brighter is possible, float32, shape (H, W, 3).
-        depth_m: z-depth of the first surface, metres, infinite in the sky, float32, shape (H, W).
+        depth_m: z-depth of the first surface, metres, infinite in the sky, float32, shape (H, W);
+            of a panorama its distance.
     """
 
     light: NDArray[np.float32]
@@ -99,11 +106,50 @@ def render(town: Town, capture: Capture, *, n_threads: int = 1) -> View:
         capture: One of its captures.
         n_threads: Threads that share the rows.
     """
-    rays = pixel_rays(capture.camera)
+    if not capture.camera.is_pano:
+        return _rendered(town, capture, pixel_rays(capture.camera), capture.rotation, n_threads)
+    rays, turns, length = _sector_rays(capture.camera)
+    sectors = [
+        _rendered(town, capture, rays, turn @ capture.rotation, n_threads) for turn in turns
+    ]
+    depth = np.concatenate([sector.depth_m * length for sector in sectors], axis=1)
+    return View(np.concatenate([sector.light for sector in sectors], axis=1), depth)
+
+
+@lru_cache(maxsize=4)
+def _sector_rays(
+    camera: Camera,
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]], NDArray[np.float32]]:
+    """Give the rays of a sector of a panorama at z = 1, each sector's turn, and the rays' lengths.
+
+    A turn is the rotation from the panorama's axes to the sector's, shape (3, 3).
+    """
+    wide = camera.width // _SECTORS
+    across = ((np.arange(wide) + 0.5) / wide - 0.5) * (2 * np.pi / _SECTORS)
+    down = ((np.arange(camera.height) + 0.5) / camera.height - 0.5) * np.pi
+    x, y = np.meshgrid(np.tan(across), np.tan(down))
+    y = y / np.cos(across)
+    length = np.sqrt(x * x + y * y + 1).astype(np.float32)
+    turns = []
+    for sector in range(_SECTORS):
+        turn = (sector + 0.5) / _SECTORS * 2 * np.pi - np.pi
+        cos, sin = np.cos(turn), np.sin(turn)
+        turns.append(np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]))
+    return np.stack([x, y], axis=-1), turns, length
+
+
+def _rendered(
+    town: Town,
+    capture: Capture,
+    rays: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    n_threads: int,
+) -> View:
+    """Render what is seen along the rays of a camera that is turned by a rotation from ENU."""
     height, width = rays.shape[:2]
     town_from_enu = town.town_from_enu
     pose = np.empty((3, 4))
-    pose[:, :3] = town_from_enu @ capture.rotation.T
+    pose[:, :3] = town_from_enu @ rotation.T
     pose[:, 3] = town_from_enu @ capture.centre
     grid = town.grid
     streets = np.array([grid.street_x(0), grid.street_y(0), grid.pitch_m])

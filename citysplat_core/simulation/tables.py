@@ -55,8 +55,14 @@ def world_table(town: Town, captures: Items[Capture]) -> pa.Table:
             "computed_altitude": computed[:, 2],
             "computed_compass_angle": said.computed_compass_deg,
             "rotation": rows(said.computed_rotation),
-            "camera_type": ["perspective"] * len(captures),
-            "camera_parameters": rows(said.camera_parameters),
+            "camera_type": [s.camera.camera_type for s in taken],
+            "camera_parameters": pa.array(
+                [
+                    None if s.camera.is_pano else v
+                    for s, v in zip(taken, rows(said.camera_parameters).to_pylist(), strict=True)
+                ],
+                vectors,
+            ),
             "width": pa.array([s.camera.full_width for s in taken], pa.int64()),
             "height": pa.array([s.camera.full_height for s in taken], pa.int64()),
             "captured_at": pa.array([c.captured_at_ms for c in captures], pa.int64()),
@@ -67,7 +73,7 @@ def world_table(town: Town, captures: Items[Capture]) -> pa.Table:
             "make": [s.camera.make for s in taken],
             "model": [s.camera.model for s in taken],
             "quality_score": said.quality,
-            "is_pano": [False] * len(captures),
+            "is_pano": [s.camera.is_pano for s in taken],
             "foot": [s.kind == "walk" for s in taken],
             "exif_orientation": pa.array([1] * len(captures), pa.int64()),
         }
@@ -84,7 +90,8 @@ def truth_table(town: Town, captures: Items[Capture]) -> pa.Table:
     Returns:
         One row a photo: image_id (string); lon, lat, alt_m and east_m, north_m, up_m of the camera;
         qw, qx, qy, qz, tx, ty, tz (``cam_from_world``, COLMAP's convention); fx, fy, cx, cy, k1,
-        k2 and width, height of the rendered photo, pixels; heading_deg; camera_name; sequence;
+        k2 and width, height of the rendered photo, pixels (fx to cy, k1 and k2 say nothing of a
+        panorama); heading_deg; camera_name; is_pano; sequence;
         kind (drive, sideways or walk); is_blurred, has_overlay, dusk.
     """
     centres = np.array([capture.centre for capture in captures])
@@ -108,6 +115,7 @@ def truth_table(town: Town, captures: Items[Capture]) -> pa.Table:
         "height": [camera.height for camera in cameras],
         "heading_deg": [capture.heading_deg for capture in captures],
         "camera_name": [camera.name for camera in cameras],
+        "is_pano": [camera.is_pano for camera in cameras],
         "sequence": [capture.sequence.sequence_id for capture in captures],
         "kind": [capture.sequence.kind for capture in captures],
         "is_blurred": [capture.is_blurred for capture in captures],

@@ -34,6 +34,10 @@ class TownSettings(BaseModel):
     """How many driven streets lie side by side from south to north; 0: as ``n_photos`` asks."""
     photo_width_px: int = Field(640, ge=64, le=4096)
     """Longest side of a photo, pixels."""
+    panorama_share: float = Field(0.0, ge=0, le=1)
+    """Share of the forward drives that are taken with a 360-degree camera on the roof."""
+    panorama_width_px: int = Field(2048, ge=128, le=8192, multiple_of=8)
+    """Width of a panorama, pixels; it is half as high."""
     origin_lon: float = Field(8.54736328125, ge=-180, le=180)
     """Longitude of the town's centre, degrees (WGS84)."""
     origin_lat: float = Field(47.36859434521338, ge=-85, le=85)

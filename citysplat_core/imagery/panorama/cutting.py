@@ -53,7 +53,7 @@ def read_panorama(body: bytes, coverage: Coverage) -> Picture:
         raise ImageError(
             f"a panorama file of {width} x {height} pixels",
             expected=f"an equirectangular picture (2:1 when whole), at most {_LARGEST_PX} wide",
-            fix="Export the panorama again, or set panoramas.use = \"exclude\".",
+            fix='Export the panorama again, or set panoramas.use = "exclude".',
         )
     return np.asarray(pixels)
 
@@ -105,7 +105,7 @@ def _samples(full_px: float, view: View) -> int:
 
 
 @lru_cache(maxsize=8)
-def _places(  # noqa: PLR0913, PLR0917 - the key of a cache
+def _places(
     width: int,
     height: int,
     coverage: Coverage,
