@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from citysplat_core.simulation.captures import Capture, plan_captures
+from citysplat_core.simulation.detections import Outline, detected_cars
 from citysplat_core.simulation.exposure import photo_jpeg
 from citysplat_core.simulation.town import Town
 from citysplat_core.simulation.town_files import load_town
@@ -32,6 +33,12 @@ class PhotoMaker:
         town = load_town(self._folder)
         _ = town.textures  # painted once, before threads ask for photos
         return town, {capture.image_id: capture for capture in plan_captures(town)}
+
+    def detections(self, image_id: str) -> list[tuple[str, Outline]]:
+        """Give the outlines of the cars that move through a photo; see ``detected_cars``."""
+        with self._lock:
+            town, captures = self._plan
+        return detected_cars(town, captures[image_id]) if image_id in captures else []
 
     def jpeg(self, image_id: str) -> bytes:
         """Give a photo, rendered now or kept from before.

@@ -1,11 +1,13 @@
 """The graph host: entities, batches, sequences; its checks come in the service's own order."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from aiohttp import web
 
+from citysplat_core.simulation.server.detections import FIELDS as DETECTION_FIELDS
+from citysplat_core.simulation.server.detections import detections_of
 from citysplat_core.simulation.server.entities import KNOWN_FIELDS, entity
 from citysplat_core.simulation.server.search import search_box, search_filtered
 from citysplat_core.simulation.server.state import STATE, ServerState
@@ -121,8 +123,13 @@ def _route(state: ServerState, request: web.Request) -> Any:  # noqa: ANN401
             is_transient=True,
             code=1,
         )
-    wanted = _fields(request)
     path = request.path.strip("/")
+    image_id, _, edge = path.partition("/")
+    if edge == "detections":
+        wanted = _fields(request, DETECTION_FIELDS)
+        _live_row(state, image_id)
+        return detections_of(state.images, image_id, wanted)
+    wanted = _fields(request)
     if path == "images":
         return _images(state, request, wanted)
     if path == "image_ids":
@@ -131,17 +138,15 @@ def _route(state: ServerState, request: web.Request) -> Any:  # noqa: ANN401
         return {"data": []}
     if path == "":
         return _entities(state, request, wanted)
-    image_id, _, edge = path.partition("/")
-    row = _live_row(state, image_id)
-    return {"data": []} if edge == "detections" else entity(state, row, wanted)
+    return entity(state, _live_row(state, image_id), wanted)
 
 
-def _fields(request: web.Request) -> list[str]:
+def _fields(request: web.Request, known: Collection[str] = KNOWN_FIELDS) -> list[str]:
     names = [
         part.split(".")[0].split("{")[0] for part in request.query.get("fields", "id").split(",")
     ]
     for name in names:
-        if name not in KNOWN_FIELDS:
+        if name not in known:
             text = f"Tried accessing nonexisting field ({name}) on node type (MapillaryImage)"
             raise bad_request(text)
     return names

@@ -1,4 +1,4 @@
-"""A small writer of Mapbox Vector Tiles (version 2): points and lines, nothing else.
+"""A small writer of Mapbox Vector Tiles (version 2): points, lines and simple polygons.
 
 The protobuf encoding is written out by hand so that the server needs no protobuf compiler and
 its bytes do not come from the library that the client reads them with.
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 EXTENT = 4096
 """Units a tile side has."""
-_POINT, _LINE = 1, 2
+_POINT, _LINE, _POLYGON = 1, 2, 3
+_CLOSE_PATH = 1 << 3 | 7
 
 PropertyValue = bool | int | float | str
 
@@ -23,11 +24,13 @@ class Feature:
         number: The feature id inside the tile; not the image id.
         points: One position for a point, two or more for a line, tile units, y down.
         properties: Names and values; an absent value is left out, never null.
+        is_polygon: Whether the points are the corners of a polygon, the first not repeated.
     """
 
     number: int
     points: Sequence[tuple[int, int]]
     properties: Mapping[str, PropertyValue]
+    is_polygon: bool = False
 
 
 def encode_tile(layers: Iterable[tuple[str, Sequence[Feature]]]) -> bytes:
@@ -64,14 +67,15 @@ def _layer(name: str, features: Sequence[Feature]) -> bytes:
 
 
 def _feature(feature: Feature, tags: bytes) -> bytes:
-    kind = _POINT if len(feature.points) == 1 else _LINE
+    kind = _POLYGON if feature.is_polygon else _POINT if len(feature.points) == 1 else _LINE
+    geometry = _geometry(feature.points) + (_varint(_CLOSE_PATH) if feature.is_polygon else b"")
     return (
         b"\x08"
         + _varint(feature.number)
         + _message(2, tags)
         + b"\x18"
         + _varint(kind)
-        + _message(4, _geometry(feature.points))
+        + _message(4, geometry)
     )
 
 
