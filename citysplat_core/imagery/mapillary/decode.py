@@ -16,7 +16,7 @@ from citysplat_core.imagery.tables import CAPTURED_AT, FOUND_SCHEMA
 _LOG = logging.getLogger(__name__)
 _EARTH_RADIUS_M = 6_378_137.0
 _EXACT_FLOAT = 2.0**53
-_USED = ["id", "sequence_id", "captured_at", "is_pano"]
+_USED = ["id", "sequence_id", "captured_at", "is_pano", "foot"]
 _POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
 """A point as little-endian well-known binary."""
 
@@ -68,7 +68,7 @@ def decode_tile(body: bytes, z: int, x: int, y: int) -> DecodedTile:
         "captured_at": _column(table, "captured_at", pa.int64()).cast(CAPTURED_AT),
         "is_pano": _column(table, "is_pano", pa.bool_()),
         "on_foot": _column(table, "foot", pa.bool_()),
-        "tile": pa.array([f"{z}/{x}/{y}"] * table.num_rows, pa.string()),
+        "tile": pa.repeat(f"{z}/{x}/{y}", table.num_rows),
         "photo_digest": pa.nulls(table.num_rows, pa.string()),
     }
     return DecodedTile(
