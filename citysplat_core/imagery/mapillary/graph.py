@@ -126,6 +126,22 @@ class GraphClient:
             answer.merge(await self._divided(part, fields, tries=tries))
         return answer
 
+    async def detections(self, image_id: str) -> BatchAnswer:
+        """Return what was detected in an image, as the ``data`` of its entity.
+
+        Raises:
+            TokenError: The token is refused.
+            BlockedError: "Limit reached" for longer than our patience.
+            DiscoveryError: The graph calls our request wrong.
+        """
+        path, query = f"{image_id}/detections", {"fields": "value,geometry"}
+        verdict, text, value = await self._ask(path, query)
+        if verdict is Verdict.GOOD:
+            return BatchAnswer(entities={image_id: value})
+        if verdict is Verdict.GONE:
+            return BatchAnswer(absent={image_id})
+        return BatchAnswer(failed={image_id: text})
+
     async def sequence(self, sequence_id: str) -> list[str]:
         """Return the ids of a sequence in capture order; none if it cannot be had."""
         verdict, _, value = await self._ask("image_ids", {"sequence_id": sequence_id})

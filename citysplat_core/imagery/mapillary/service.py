@@ -11,6 +11,7 @@ import pyarrow as pa
 from citysplat_core.errors import StorageError
 from citysplat_core.geography import Area
 from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
+from citysplat_core.imagery.mapillary.detections import DetectionFetcher, DetectionStore, Said
 from citysplat_core.imagery.mapillary.entities import described_table
 from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
 from citysplat_core.imagery.mapillary.graph import GraphClient
@@ -184,6 +185,23 @@ class MapillarySource:
                     clock=self._clock,
                 )
                 await fetcher.fetch_all(ids, done)
+
+    def fetch_detections(self, image_ids: Sequence[str], *, progress: Progress) -> dict[str, Said]:
+        """Return what was detected in photos; see ``DetectionSource.fetch_detections``."""
+        return run_async(self._fetch_detections(image_ids, progress))
+
+    async def _fetch_detections(
+        self, image_ids: Sequence[str], progress: Progress
+    ) -> dict[str, Said]:
+        async with self._http() as http:
+            fetcher = DetectionFetcher(
+                graph=self._graph(http),
+                store=DetectionStore(self._folder / "detections.sqlite"),
+                clock=self._clock,
+                at_once=min(_METADATA_AT_ONCE, self._settings.connections),
+                progress=progress,
+            )
+            return await fetcher.fetch(image_ids)
 
     def _http(self) -> Http:
         return Http(self._token, self._settings.connections, self._settings.read_timeout_s)
