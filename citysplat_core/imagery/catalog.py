@@ -14,16 +14,12 @@ from pyproj import CRS
 
 from citysplat_core.errors import DiscoveryError, ImageError
 from citysplat_core.imagery.identity import IdentityRegistry
-from citysplat_core.imagery.metadata_scores import metadata_scores
-from citysplat_core.imagery.panorama import add_views, count_panoramas
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.imagery.tables import CATALOG_SCHEMA, FOUND_SCHEMA, read_table, write_table
 from citysplat_core.imagery.tombstones import with_tombstones
-from citysplat_core.settings import PanoramaSettings
 from citysplat_core.storage import Progress, StepReport
 
 _LOG = logging.getLogger(__name__)
-_DEFAULT_PANORAMAS = PanoramaSettings()
 
 
 def build_catalog(
@@ -31,7 +27,6 @@ def build_catalog(
     *,
     source: ImageSource,
     registry: IdentityRegistry,
-    panoramas: PanoramaSettings = _DEFAULT_PANORAMAS,
     out: Path,
     work: Path,
     progress: Progress,
@@ -45,16 +40,14 @@ def build_catalog(
         tile_ledger: Folder with ``found.parquet`` and ``gone.parquet``.
         source: Who is asked.
         registry: Issues the numbers.
-        panoramas: Which views panoramas are cut into; each view is a row of its own.
-        out: Gets ``catalog.parquet`` (GeoParquet, EPSG:4326, sorted by image_id) and
-            ``scores.parquet``, see ``metadata_scores``.
+        out: Gets ``catalog.parquet`` (GeoParquet, EPSG:4326, sorted by image_id).
         work: Directory that survives a kill.
         progress: Called with images done and images in all.
 
     Returns:
         Counts ``images``, ``listed``, ``gone``, ``failed``, ``with_computed_position``,
-        ``without_altitude``, ``panoramas``, ``panoramas_cut``, ``panoramas_excluded``, ``views``,
-        ``sequences``, ``creators``, and one ``failed: REASON`` for each reason.
+        ``without_altitude``, ``panoramas``, ``sequences``, ``creators``, and one ``failed: REASON``
+        for each reason.
 
     Raises:
         DiscoveryError: The source cannot be asked, or no image is usable.
@@ -64,7 +57,6 @@ def build_catalog(
     found = read_table(tile_ledger / "found.parquet", FOUND_SCHEMA)
     described = source.describe(found, work=work, progress=progress)
     described = with_tombstones(described, tile_ledger, source.name)
-    described = add_views(described, panoramas)
     described = described.take(pc.sort_indices(described, [("image_id", "ascending")]))
     ids = described.column("image_id").to_pylist()
     _refuse_doubles(ids)
@@ -81,7 +73,6 @@ def build_catalog(
             "Mapillary, run again later.",
         )
     _write(catalog, out / "catalog.parquet")
-    write_table(metadata_scores(catalog), out / "scores.parquet")
     return StepReport(counts=counts)
 
 
@@ -115,9 +106,6 @@ def _write(catalog: pa.Table, path: Path) -> None:
 def _counts(catalog: pa.Table) -> dict[str, int | float | str]:
     status = Counter(catalog.column("status").to_pylist())
     listed = catalog.filter(pc.equal(catalog.column("status"), "listed"))
-    # A panorama is counted once, and not by the sequences that its views make.
-    taken = pc.is_in(catalog.column("status"), pa.array(["listed", "cut", "excluded"]))
-    photos = catalog.filter(pc.and_(taken, catalog.column("panorama_id").is_null()))
     failed = Counter(
         catalog.filter(pc.equal(catalog.column("status"), "failed")).column("reason").to_pylist()
     )
@@ -128,9 +116,9 @@ def _counts(catalog: pa.Table) -> dict[str, int | float | str]:
         "failed": status["failed"],
         "with_computed_position": _finite(listed, "computed_lon"),
         "without_altitude": listed.num_rows - _finite(listed, "altitude_m"),
-        **count_panoramas(catalog),
-        "sequences": int(pc.count_distinct(photos.column("sequence_id")).as_py()),
-        "creators": int(pc.count_distinct(photos.column("creator")).as_py()),
+        "panoramas": int(pc.sum(listed.column("is_pano")).as_py() or 0),
+        "sequences": int(pc.count_distinct(listed.column("sequence_id")).as_py()),
+        "creators": int(pc.count_distinct(listed.column("creator")).as_py()),
         **{f"failed: {reason}": count for reason, count in sorted(failed.most_common(5))},
     }
 
