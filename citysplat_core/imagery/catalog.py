@@ -1,25 +1,32 @@
 """The step that describes every image: the catalog."""
 
-import json
 import logging
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
-from pyproj import CRS
 
 from citysplat_core.errors import DiscoveryError, ImageError
+from citysplat_core.imagery.geoparquet import ROWS_AT_ONCE, write_points
 from citysplat_core.imagery.identity import IdentityRegistry
+from citysplat_core.imagery.metadata_scores import metadata_scores
+from citysplat_core.imagery.panorama import add_views, count_panoramas
 from citysplat_core.imagery.source import ImageSource
-from citysplat_core.imagery.tables import CATALOG_SCHEMA, FOUND_SCHEMA, read_table, write_table
+from citysplat_core.imagery.tables import (
+    CATALOG_SCHEMA,
+    FOUND_SCHEMA,
+    read_table,
+    slices_of,
+    write_table,
+)
 from citysplat_core.imagery.tombstones import with_tombstones
+from citysplat_core.settings import PanoramaSettings
 from citysplat_core.storage import Progress, StepReport
 
 _LOG = logging.getLogger(__name__)
+_DEFAULT_PANORAMAS = PanoramaSettings()
 
 
 def build_catalog(
@@ -27,6 +34,7 @@ def build_catalog(
     *,
     source: ImageSource,
     registry: IdentityRegistry,
+    panoramas: PanoramaSettings = _DEFAULT_PANORAMAS,
     out: Path,
     work: Path,
     progress: Progress,
@@ -40,14 +48,17 @@ def build_catalog(
         tile_ledger: Folder with ``found.parquet`` and ``gone.parquet``.
         source: Who is asked.
         registry: Issues the numbers.
-        out: Gets ``catalog.parquet`` (GeoParquet, EPSG:4326, sorted by image_id).
+        panoramas: Which views panoramas are cut into; each view is a row of its own.
+        out: Gets ``catalog.parquet`` (GeoParquet, EPSG:4326, sorted by image_id) and
+            ``scores.parquet``, see ``metadata_scores``.
         work: Directory that survives a kill.
         progress: Called with images done and images in all.
 
     Returns:
-        Counts ``images``, ``listed``, ``gone``, ``failed``, ``with_computed_position``,
-        ``without_altitude``, ``panoramas``, ``sequences``, ``creators``, and one ``failed: REASON``
-        for each reason.
+        Counts ``images``, ``listed``, ``gone``, ``failed``, ``failed_to_retry`` (by a service
+        that may answer later), ``with_computed_position``, ``without_altitude``,
+        ``panoramas``, ``panoramas_cut``, ``panoramas_excluded``, ``views``,
+        ``sequences``, ``creators``, and one ``failed: REASON`` for each reason.
 
     Raises:
         DiscoveryError: The source cannot be asked, or no image is usable.
@@ -57,12 +68,11 @@ def build_catalog(
     found = read_table(tile_ledger / "found.parquet", FOUND_SCHEMA)
     described = source.describe(found, work=work, progress=progress)
     described = with_tombstones(described, tile_ledger, source.name)
-    described = described.take(pc.sort_indices(described, [("image_id", "ascending")]))
-    ids = described.column("image_id").to_pylist()
-    _refuse_doubles(ids)
-    numbers = registry.issue(ids)
-    column = pa.array([numbers[image_id] for image_id in ids], pa.int32())
-    catalog = described.add_column(1, "colmap_id", column).cast(CATALOG_SCHEMA)
+    described = add_views(described, panoramas)
+    described = _sorted(described)
+    numbers = registry.issue_column(described.column("image_id"))
+    catalog = described.add_column(1, "colmap_id", numbers).cast(CATALOG_SCHEMA)
+    del described
     counts = _counts(catalog)
     _LOG.info("catalog: %s", counts)
     if counts["listed"] == 0:
@@ -72,55 +82,58 @@ def build_catalog(
             fix="Folder photos need EXIF GPS or a positions CSV (source.positions_csv); with "
             "Mapillary, run again later.",
         )
-    _write(catalog, out / "catalog.parquet")
+    write_points(slices_of(catalog, ROWS_AT_ONCE), CATALOG_SCHEMA, out / "catalog.parquet")
+    write_table(metadata_scores(catalog), out / "scores.parquet")
     return StepReport(counts=counts)
 
 
-def _refuse_doubles(sorted_ids: list[str]) -> None:
-    doubles = [a for a, b in pairwise(sorted_ids) if a == b]
-    if doubles:
+def _sorted(described: pa.Table) -> pa.Table:
+    """Sort by image_id, without a copy if it is sorted; refuse an id that occurs twice."""
+    ids = described.column("image_id").combine_chunks()
+    if len(ids) < 2:
+        return described
+    if not pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py():
+        described = described.take(pc.sort_indices(ids))
+        ids = described.column("image_id").combine_chunks()
+    doubles = ids[1:].filter(pc.equal(ids[:-1], ids[1:]))
+    if len(doubles):
         raise ImageError(
-            f"{len(doubles)} image ids occur twice (first {doubles[:3]})",
+            f"{len(doubles)} image ids occur twice (first {doubles[:3].to_pylist()})",
             expected="one image for each id",
             fix="Rename one of the photos, or remove the double rows from the positions CSV.",
         )
-
-
-def _write(catalog: pa.Table, path: Path) -> None:
-    """Write GeoParquet; an image without a position has no geometry."""
-    lon, lat = catalog.column("lon").to_numpy(), catalog.column("lat").to_numpy()
-    placed = np.isfinite(lon) & np.isfinite(lat)
-    points = np.full(len(lon), None, dtype=object)
-    points[placed] = shapely.to_wkb(shapely.points(lon[placed], lat[placed]))
-    description: dict[str, object] = {
-        "encoding": "WKB",
-        "geometry_types": ["Point"],
-        "crs": CRS.from_epsg(4326).to_json_dict(),
-        "bbox": [lon[placed].min(), lat[placed].min(), lon[placed].max(), lat[placed].max()],
-    }
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": description}}
-    table = catalog.append_column("geometry", pa.array(points, pa.binary()))
-    write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    return described
 
 
 def _counts(catalog: pa.Table) -> dict[str, int | float | str]:
-    status = Counter(catalog.column("status").to_pylist())
+    status = _tally(catalog.column("status"))
     listed = catalog.filter(pc.equal(catalog.column("status"), "listed"))
-    failed = Counter(
-        catalog.filter(pc.equal(catalog.column("status"), "failed")).column("reason").to_pylist()
-    )
+    # A panorama is counted once, and not by the sequences that its views make.
+    taken = pc.is_in(catalog.column("status"), pa.array(["listed", "cut", "excluded"]))
+    photos = catalog.filter(pc.and_(taken, catalog.column("panorama_id").is_null()))
+    unusable = catalog.filter(pc.equal(catalog.column("status"), "failed"))
+    failed = _tally(unusable.column("reason"))
+    asked_again = pc.not_equal(unusable.column("source"), "folder")
     return {
         "images": catalog.num_rows,
         "listed": status["listed"],
         "gone": status["gone"],
         "failed": status["failed"],
+        "failed_to_retry": int(pc.sum(asked_again).as_py() or 0),
         "with_computed_position": _finite(listed, "computed_lon"),
         "without_altitude": listed.num_rows - _finite(listed, "altitude_m"),
-        "panoramas": int(pc.sum(listed.column("is_pano")).as_py() or 0),
-        "sequences": int(pc.count_distinct(listed.column("sequence_id")).as_py()),
-        "creators": int(pc.count_distinct(listed.column("creator")).as_py()),
+        **count_panoramas(catalog),
+        "sequences": int(pc.count_distinct(photos.column("sequence_id")).as_py()),
+        "creators": int(pc.count_distinct(photos.column("creator")).as_py()),
         **{f"failed: {reason}": count for reason, count in sorted(failed.most_common(5))},
     }
+
+
+def _tally(column: pa.ChunkedArray) -> Counter[str]:
+    """Count the values of a column of texts."""
+    counts = column.value_counts()
+    values, numbers = counts.field("values").to_pylist(), counts.field("counts").to_pylist()
+    return Counter(dict(zip(map(str, values), numbers, strict=True)))
 
 
 def _finite(table: pa.Table, name: str) -> int:
@@ -128,5 +141,5 @@ def _finite(table: pa.Table, name: str) -> int:
 
 
 def _reasons(catalog: pa.Table) -> str:
-    reasons = Counter(str(reason) for reason in catalog.column("reason").to_pylist())
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    reasons = _tally(catalog.column("reason")).most_common(3)
+    return ", ".join(f"{count} {reason}" for reason, count in reasons)

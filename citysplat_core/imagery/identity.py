@@ -1,9 +1,13 @@
 """The 31-bit numbers that stand for images in COLMAP databases, issued once per city."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from citysplat_core.errors import StorageError
 from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
@@ -16,6 +20,7 @@ CREATE TABLE IF NOT EXISTS identity (
 )
 """
 _CHUNK = 500  # SQLite's default limit of variables is 999 in old builds
+_ROWS_AT_ONCE = 50_000
 
 
 class IdentityRegistry:
@@ -49,23 +54,45 @@ class IdentityRegistry:
             StorageError: The 31-bit numbers are used up, or the file is no registry.
         """
         wanted = sorted(set(image_ids))
+        return dict(zip(wanted, self._issued([wanted]).tolist(), strict=True))
+
+    def issue_column(self, image_ids: pa.ChunkedArray) -> pa.Array:
+        """Return the number of every image, as ``issue`` does, for a column of a large table.
+
+        Args:
+            image_ids: Texts in ascending order, shape (N,).
+
+        Returns:
+            int32, shape (N,).
+
+        Raises:
+            StorageError: As ``issue``.
+        """
+        starts = range(0, len(image_ids), _ROWS_AT_ONCE)
+        parts = (image_ids.slice(start, _ROWS_AT_ONCE).to_pylist() for start in starts)
+        return pa.array(self._issued(parts))
+
+    def _issued(self, parts: Iterable[list[str]]) -> NDArray[np.int32]:
+        """Give the numbers of ids in ascending parts; all are issued, or none."""
+        numbers = [np.empty(0, np.int32)]
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            known = _known(connection, wanted)
-            connection.executemany(
-                "INSERT INTO identity (image_id) VALUES (?)",
-                [(image_id,) for image_id in wanted if image_id not in known],
-            )
-            numbers = _known(connection, wanted)
-            if numbers and max(numbers.values()) > _MAX_COLMAP_ID:
-                connection.rollback()
-                raise StorageError(
-                    f"{self._path} has issued all {_MAX_COLMAP_ID} numbers",
-                    expected="fewer images in one city",
-                    fix="Split the city into several city files.",
-                )
+            for ids in parts:
+                known = _known(connection, ids)
+                new = [(image_id,) for image_id in ids if image_id not in known]
+                if new:
+                    connection.executemany("INSERT INTO identity (image_id) VALUES (?)", new)
+                    known = _known(connection, ids)
+                if known and max(known.values()) > _MAX_COLMAP_ID:
+                    connection.rollback()
+                    raise StorageError(
+                        f"{self._path} has issued all {_MAX_COLMAP_ID} numbers",
+                        expected="fewer images in one city",
+                        fix="Split the city into several city files.",
+                    )
+                numbers.append(np.array([known[image_id] for image_id in ids], np.int32))
             connection.commit()
-        return numbers
+        return np.concatenate(numbers)
 
     def adopt(self, numbers: Mapping[str, int]) -> int:
         """Take over numbers that were issued elsewhere, as those of a restored catalog.

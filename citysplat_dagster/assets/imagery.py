@@ -90,7 +90,8 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
             )
             return _with_digest(report, out / "catalog.parquet")
 
-        made = city.produce(context, inputs={"tile_ledger": ledger.version}, build=build)
+        inputs = {"tile_ledger": ledger.version} | _retry_of(city.find("image_catalog"))
+        made = city.produce(context, inputs=inputs, build=build)
         return result_of(made, catalog_checks(made))
 
     return [tile_ledger, image_catalog]
@@ -153,6 +154,18 @@ def _as_of(current: Artifact | None, *, refetch: bool) -> str:
     if refetch or open_tiles:
         return datetime.now(UTC).isoformat(timespec="seconds")
     return str(current.manifest["inputs"]["as_of"])
+
+
+def _retry_of(current: Artifact | None) -> dict[str, str]:
+    """Say that images whose description failed are asked for again, once a day at most.
+
+    The ledger of metadata keeps what was answered, so that only those are asked for.
+    """
+    if current is None:
+        return {}
+    if int(current.counts.get("failed_to_retry", 0)):
+        return {"as_of": datetime.now(UTC).date().isoformat()}
+    return {k: v for k, v in current.manifest["inputs"].items() if k == "as_of"}
 
 
 def _area_digest(city: CityResource) -> str:
