@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from citysplat_core.imagery.mapillary.entity_columns import UNUSUAL, catalog_columns
 from citysplat_core.imagery.mapillary.entity_store import Record
 from citysplat_core.imagery.panorama.telling import is_panorama
 from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of, utc_from_ms
@@ -82,17 +84,39 @@ def described_table(found: pa.Table, records: Mapping[str, Record]) -> pa.Table:
     Returns:
         ``DESCRIBED_SCHEMA``; images that are gone or failed keep what the tile says of them.
     """
-    rows = []
-    for listed in found.select(_FROM_TILES).to_pylist():
-        record = records.get(listed["image_id"])
+    known, others, entities = [], [], []
+    for number, image_id in enumerate(found.column("image_id").to_pylist()):
+        record = records.get(image_id)
         if record is not None and record.entity is not None:
-            rows.append(catalog_row(record.entity) | {"on_foot": listed["on_foot"]})
-        elif record is not None and record.state == "gone":
-            rows.append(listed | _status("gone", "deleted at the source"))
+            known.append(number)
+            entities.append(record.entity)
         else:
-            reason = record.error if record is not None else "not asked"
-            rows.append(listed | _status("failed", reason))
-    return table_of(rows, DESCRIBED_SCHEMA)
+            others.append(number)
+    described = _described(entities, found.column("on_foot").take(pa.array(known, pa.int64())))
+    if not others:
+        return described
+    listed = found.select(_FROM_TILES).take(pa.array(others, pa.int64())).to_pylist()
+    rows = [row | _why_not(records.get(row["image_id"])) for row in listed]
+    table = pa.concat_tables([described, table_of(rows, DESCRIBED_SCHEMA)])
+    return table.take(pc.sort_indices(pa.array(known + others, pa.int64())))
+
+
+def _described(entities: list[dict[str, Any]], on_foot: pa.ChunkedArray) -> pa.Table:
+    try:
+        table = catalog_columns(entities, digits=_digits)
+    except UNUSUAL:
+        table = table_of([catalog_row(entity) for entity in entities], DESCRIBED_SCHEMA)
+    names = DESCRIBED_SCHEMA.names
+    licences = pa.repeat(LICENCE, len(entities))
+    return table.set_column(names.index("on_foot"), "on_foot", on_foot).set_column(
+        names.index("licence"), "licence", licences
+    )
+
+
+def _why_not(record: Record | None) -> dict[str, object]:
+    if record is not None and record.state == "gone":
+        return _status("gone", "deleted at the source")
+    return _status("failed", record.error if record is not None else "not asked")
 
 
 def _status(status: str, reason: str) -> dict[str, object]:
