@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from citysplat_core.imagery.attribution import attribution_text
 from citysplat_core.imagery.box_photo import BoxPhoto
@@ -44,7 +45,12 @@ def write_photos(out: Path, photos: Sequence[BoxPhoto]) -> None:
     listed = [{name: getattr(camera, name) for name in CAMERAS_SCHEMA.names} for camera in cameras]
     write_table(table_of(listed, CAMERAS_SCHEMA), out / "cameras.parquet")
     with published(out / "ATTRIBUTION.md") as stream:
-        stream.write(attribution_text(photo.row for photo in used).encode())
+        stream.write(attribution_text(_credited(used)).encode())
+
+
+def _credited(used: Sequence[BoxPhoto]) -> Iterable[dict[str, Any]]:
+    """Return one row for each photo that somebody took: the views of a panorama are one."""
+    return {photo.row["panorama_id"] or photo.image_id: photo.row for photo in used}.values()
 
 
 def _image_row(photo: BoxPhoto) -> dict[str, object]:

@@ -13,6 +13,7 @@ from citysplat_core.errors import MappingError
 from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.georegister import Positions
 from citysplat_core.mapping.vouching import Partners
+from citysplat_core.mapping.workspace import EXACT_MODEL
 from citysplat_core.settings import MappingSettings
 
 _BEAT_S: Final = 2.0

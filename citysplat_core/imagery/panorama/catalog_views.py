@@ -67,9 +67,7 @@ def add_views(described: pa.Table, settings: PanoramaSettings) -> pa.Table:
     return pa.concat_tables([described, *parts])
 
 
-def _views_of(
-    row: dict[str, Any], settings: PanoramaSettings
-) -> tuple[list[View | None], str]:
+def _views_of(row: dict[str, Any], settings: PanoramaSettings) -> tuple[list[View | None], str]:
     """Return the views of a panorama (None where it does not show one whole), or why none."""
     nothing: list[View | None] = [None] * len(settings.yaw_deg)
     if settings.use == "exclude":
@@ -161,7 +159,7 @@ def count_panoramas(catalog: pa.Table) -> dict[str, int]:
     Args:
         catalog: With ``is_pano``, ``status`` and ``panorama_id``.
     """
-    of_panoramas = catalog.filter(pc.fill_null(catalog.column("is_pano"), False))
+    of_panoramas = catalog.filter(pc.equal(catalog.column("is_pano"), pa.scalar(value=True)))
     status = of_panoramas.column("status").to_pylist()
     return {
         "panoramas": len(status),
