@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from citysplat_core.city.attribution import credit_line, merge_attributions
+from citysplat_core.city.attribution import credit_line
 from citysplat_core.city.cameras import (
     camera_list,
     fields_of_view,
@@ -26,6 +26,7 @@ from citysplat_core.city.parts import SplatParts, publish_parts
 from citysplat_core.city.viewer import copy_viewer
 from citysplat_core.errors import ViewerError
 from citysplat_core.geography import BoxPlan, CityFrame, load_plan
+from citysplat_core.imagery.attribution_merge import merge_attributions
 from citysplat_core.settings import TilesSettings
 from citysplat_core.storage import Progress, StepReport, no_progress, read_json, write_json
 

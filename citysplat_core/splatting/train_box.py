@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from citysplat_core.imagery.attribution_merge import write_merged
 from citysplat_core.settings import SplatSettings
 from citysplat_core.splatting.evaluation import HeldOut, held_out_views
 from citysplat_core.splatting.gaussians import write_ply
@@ -50,7 +51,7 @@ def train_box(  # noqa: PLR0913 - a step names every input
             registered fringe photos are learned from as well.
         box_bounds_enu: West, south, east, north of the box in the city frame, metres.
         out: Empty directory of the artifact: ``splat.ply`` (local frame: ENU metres from
-            ``origin_enu_m``), ``scene.json``, ``metrics.json``, ``renders/``.
+            ``origin_enu_m``), ``scene.json``, ``metrics.json``, ``renders/``, ``ATTRIBUTION.md``.
         work: Directory for checkpoints.
         settings: The user's choices.
         n_threads: Threads on the CPU.
@@ -65,6 +66,9 @@ def train_box(  # noqa: PLR0913 - a step names every input
         MappingError: A table of the sparse model or alignment is missing.
     """
     recipe = recipe or Recipe()
+    # Even a splat that is skipped says whose photos it was to be made from.
+    pages = [folder / "ATTRIBUTION.md" for folder in box_images.values()]
+    write_merged(pages, out, title=f"the splat of box {box}")
     west, south, east, north = box_bounds_enu
     with _threads(n_threads):
         scene = load_scene(

@@ -1,6 +1,7 @@
 """The merged credits."""
 
-from citysplat_core.city.attribution import credit_line, merge_attributions
+from citysplat_core.city.attribution import credit_line
+from citysplat_core.imagery.attribution_merge import merge_attributions
 
 FOLDER = "# Attribution\n\nPhotos supplied by the user ({n} photos).\n\n- kim: {n} photos\n"
 

@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from citysplat_core.errors import ImageError
-from citysplat_core.imagery.attribution import attribution_text
 from citysplat_core.imagery.cameras import (
     Camera,
     camera_for,
@@ -96,18 +95,3 @@ def test_two_cameras_with_one_number_are_refused():
     assert distinct_cameras([made, made]) == [made]
     with pytest.raises(ImageError, match="have one number"):
         distinct_cameras([made, other])
-
-
-def test_creators_are_credited_with_licence_and_share_alike():
-    text = attribution_text([row(), row(), row(creator="bob"), row(creator=None)])
-    assert "[@ann](https://www.mapillary.com/app/user/ann): 2 photos" in text
-    assert "user 7: 1 photos" in text
-    assert "CC BY-SA 4.0" in text
-    assert "https://www.mapillary.com" in text
-    assert "adapted material" in text
-
-
-def test_a_users_own_photos_are_said_to_be_that():
-    text = attribution_text([row(source="folder", creator=None)])
-    assert "supplied by the user (1 photos)" in text
-    assert "CC BY-SA" not in text
