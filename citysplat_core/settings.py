@@ -94,6 +94,40 @@ class PhotoSettings(_Settings):
     """Photos with a lower sharpness score are rejected; null keeps all."""
     min_luminance: float = Field(12.0, ge=0, le=255)
     """Photos with a darker mean (0 to 255) are rejected."""
+    max_dark_share: float = Field(0.9, ge=0, le=1)
+    """Photos with a larger share of pixels that are black (8 of 255 or less) are rejected."""
+    max_bright_share: float = Field(0.6, ge=0, le=1)
+    """Photos with a larger share of pixels that are white (250 of 255 or more) are rejected."""
+    min_contrast: float = Field(5.0, ge=0, le=128)
+    """Photos whose luminance (0 to 255) spreads less are rejected: covered lens, dense fog."""
+    min_sun_deg: float | None = Field(-6.0, ge=-90, le=90)
+    """Photos taken with a lower sun are not fetched, degrees above the horizon; -6 is where night
+    begins; null fetches all. Folder photos are judged by their luminance only, because EXIF times
+    lack their zone."""
+    max_jump_m: float | None = Field(40.0, gt=0)
+    """Photos whose position lies farther off their sequence's track, where it cannot have got in
+    that time, are not fetched, metres; null fetches all."""
+    max_bias_m: float | None = Field(60.0, gt=0)
+    """Photos placed by GPS whose sequence's GPS is off by more than this against computed positions
+    (median) are not fetched, metres; null fetches all."""
+    max_speed_m_s: float | None = Field(None, gt=0)
+    """Photos taken at a higher speed are not fetched, metres a second; null fetches all."""
+    max_stationary: int | None = Field(5, ge=1)
+    """Of a camera that stands (below 0.3 m/s, within 3 m) so many photos are fetched, evenly spread
+    over its stay; null fetches all."""
+    duplicate_bits: int | None = Field(4, ge=0, le=64)
+    """Photos whose perceptual hashes differ in at most this many of 64 bits are near-duplicates, of
+    which the sharpest is kept; null keeps all. Frames of one moving camera never are."""
+    duplicate_within_m: float = Field(3.0, gt=0)
+    """Near-duplicates lie within this distance, metres."""
+    duplicate_within_s: float = Field(60.0, ge=0)
+    """Near-duplicates are taken within this time, seconds."""
+    keyframe_distance_m: float = Field(0.0, ge=0)
+    """Along straight runs of a sequence the sharpest photo of each such stretch is kept, metres; at
+    crossings all are. 0 keeps all."""
+    keyframe_turn_deg: float = Field(15.0, gt=0, le=180)
+    """A camera that has turned by more than this since the last kept photo begins a new stretch,
+    degrees."""
 
 
 class PanoramaSettings(_Settings):

@@ -39,6 +39,18 @@ NIGHT_DEG = -6.0
 
 _NEEDED = ["sequence_id", "captured_at", "lon", "lat", "computed_lon", "computed_lat"]
 _EARTH_M_PER_DEG = 111_194.93
+_DECIMALS = {
+    "sun_elevation_deg": 2,
+    "step_m": 2,
+    "speed_m_s": 2,
+    "gps_jump_m": 1,
+    "computed_jump_m": 1,
+    "bias_east_m": 1,
+    "bias_north_m": 1,
+    "course_deg": 1,
+    "turn_deg": 1,
+}
+"""More digits mean nothing, and would differ with every further photo of a sequence."""
 _MIN_BIAS_PHOTOS = 3
 _SPEED_STEPS = 2
 
@@ -55,7 +67,8 @@ def metadata_scores(catalog: pa.Table) -> pa.Table:
 
     Returns:
         ``SCORES_SCHEMA`` in the catalog's order. Biases are medians of GPS minus computed position
-        over a sequence, metres; jumps see ``motion.jump_m``, runs ``motion.still_runs``.
+        over a sequence, metres; jumps see ``motion.jump_m``, runs ``motion.still_runs``: a run is
+        named by its sequence and the place of its first photo in it, ``still_run``, -1 for none.
     """
     ids = catalog.column("image_id")
     owner = _owners(catalog)
@@ -97,6 +110,8 @@ def _scored(catalog: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
     for name, positions in (("gps_jump_m", gps), ("computed_jump_m", computed)):
         scores[name] = _jumps(order, sequence, positions, seconds)
     scores |= _motion(order, sequence, best, seconds)
+    for name, decimals in _DECIMALS.items():
+        scores[name] = np.round(np.asarray(scores[name], np.float64), decimals)
     return pa.table({name: scores[name] for name in SCORES_SCHEMA.names}).cast(SCORES_SCHEMA)
 
 
@@ -148,13 +163,17 @@ def _bias(sequence: Ints, offset: Floats) -> Floats:
 
 
 def _metres(catalog: pa.Table) -> tuple[Floats, Floats]:
-    """Return GPS and computed positions about the middle of the catalog, metres, (N, 2) each."""
+    """Return GPS and computed positions in metres of a flat map, (N, 2) each.
+
+    The map hangs on the city's latitude to 0.1 degrees and on nothing else, so that new images
+    elsewhere in the city change no score.
+    """
     gps = np.column_stack([_floats(catalog, "lon"), _floats(catalog, "lat")])
     computed = np.column_stack([_floats(catalog, "computed_lon"), _floats(catalog, "computed_lat")])
-    known = gps[np.isfinite(gps).all(axis=1)]
-    middle = np.median(known, axis=0) if len(known) else np.zeros(2)
-    scale = _EARTH_M_PER_DEG * np.array([np.cos(np.radians(middle[1])), 1.0])
-    return (gps - middle) * scale, (computed - middle) * scale
+    known = gps[np.isfinite(gps).all(axis=1), 1]
+    latitude = round(float(np.median(known)), 1) if len(known) else 0.0
+    scale = _EARTH_M_PER_DEG * np.array([np.cos(np.radians(latitude)), 1.0])
+    return gps * scale, computed * scale
 
 
 def _sequence_numbers(catalog: pa.Table) -> Ints:

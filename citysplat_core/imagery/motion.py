@@ -113,27 +113,24 @@ def still_runs(tracks: Tracks) -> tuple[Ints, Ints, Ints]:
         tracks: Sorted tracks with finite positions.
 
     Returns:
-        For each photo the number of its run (-1: none), its place in the run and the run's length,
-        shape (N,) each.
+        For each photo the place in its sequence where its run begins (-1: no run), its place in the
+        run and the run's length, shape (N,) each.
     """
     count = len(tracks.sequence)
     run, rank, length = np.full(count, -1), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    still = tracks.speed_m_s(_SPEED_STEPS) < _STILL_M_S
-    rows = np.flatnonzero(still)
-    n_runs = 0
-    start = -1
-    for row in rows.tolist():
+    start, last = -1, -2
+    for row in np.flatnonzero(tracks.speed_m_s(_SPEED_STEPS) < _STILL_M_S).tolist():
         joins = (
-            start >= 0
-            and run[row - 1] == n_runs - 1
+            row == last + 1
             and tracks.sequence[row] == tracks.sequence[start]
             and _apart_m(tracks, start, row) <= _STILL_M
         )
         if not joins:
-            start, n_runs = row, n_runs + 1
-        run[row], rank[row] = n_runs - 1, row - start
+            start = row
+        last, run[row], rank[row] = row, start, row - start
     member = run >= 0
-    length[member] = np.bincount(run[member], minlength=n_runs)[run[member]] if n_runs else 0
+    length[member] = np.bincount(run[member], minlength=count)[run[member]]
+    run[member] -= tracks.first[run[member]]
     return run, rank, length
 
 

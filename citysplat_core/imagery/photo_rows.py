@@ -41,7 +41,9 @@ def rows_of(box: str, plan_images: Path, catalog: Path, frame: CityFrame) -> lis
     plan = pq.read_table(plan_images, columns=list(_PLANNED), filters=[("box", "==", box)])
     ids = plan.column("image_id")
     wanted = [name for name in CATALOG_SCHEMA.names if name not in {"colmap_id", "heading_deg"}]
-    described = _table_of(box, ids, plan_images, catalog / "catalog.parquet", CATALOG_SCHEMA, wanted)
+    described = _table_of(
+        box, ids, plan_images, catalog / "catalog.parquet", CATALOG_SCHEMA, wanted
+    )
     scores = _table_of(box, ids, plan_images, catalog / "scores.parquet", SCORES_SCHEMA)
     facts: dict[str, dict[str, Any]] = {row["image_id"]: row for row in described.to_pylist()}
     for row in scores.to_pylist():
@@ -61,7 +63,7 @@ def rows_of(box: str, plan_images: Path, catalog: Path, frame: CityFrame) -> lis
     return rows
 
 
-def _table_of(  # noqa: PLR0913 - one read
+def _table_of(
     box: str,
     ids: pa.ChunkedArray,
     plan_images: Path,
@@ -93,7 +95,9 @@ def rows_with_same_cameras(catalog: Path, rows: list[dict[str, Any]]) -> list[di
     columns += ["width", "height", "focal_ratio", "k1", "k2", "status", "panorama_id"]
     table = read_table(catalog, CATALOG_SCHEMA, columns)
     # Views of panoramas have a camera of their own, whatever device took the panorama.
-    keep = pc.and_(pc.equal(table.column("status"), "listed"), table.column("panorama_id").is_null())
+    keep = pc.and_(
+        pc.equal(table.column("status"), "listed"), table.column("panorama_id").is_null()
+    )
     for name in ("make", "model"):
         values = pa.array(sorted({row[name] for row in rows}, key=str), pa.string())
         keep = pc.and_(keep, pc.is_in(table.column(name), values))
