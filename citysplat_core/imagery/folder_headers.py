@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS headers (
     version INTEGER NOT NULL, facts BLOB NOT NULL
 ) WITHOUT ROWID
 """
-_AT_ONCE = 500
+_AT_ONCE = 100
 _THREADS = 4
 _NOT_READ = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".insp": "Insta360 raw"}
 
@@ -60,6 +60,7 @@ class PhotoHeaders:
             StorageError: The disk is full, or the cache is damaged.
         """
         done = 0
+        progress(done, len(files), "photo headers")
         with ThreadPoolExecutor(_THREADS) as pool, self._opened() as connection:
             for start in range(0, len(files), _AT_ONCE):
                 part = files[start : start + _AT_ONCE]

@@ -57,7 +57,7 @@ def open_source(
             skip=[root / name for name in _NO_PHOTOS_OF_THE_USER],
         )
     if settings.kind == "panoramax":
-        return PanoramaxSource(settings, cache_dir)
+        return PanoramaxSource(settings, cache_dir, machine_dir=machine_dir)
     if not token:
         raise TokenError(
             "there is no Mapillary token",

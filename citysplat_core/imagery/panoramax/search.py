@@ -10,8 +10,9 @@ from yarl import URL
 
 from citysplat_core.errors import BlockedError, DiscoveryError
 from citysplat_core.imagery.mapillary.graph import BatchAnswer
+from citysplat_core.imagery.mapillary.graph_pace import Pacer
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Pace, Retry
+from citysplat_core.imagery.mapillary.limits import Retry
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.panoramax.items import trimmed
 
@@ -60,7 +61,7 @@ class SearchClient:
 
     http: Http
     url: str
-    pace: Pace
+    pace: Pacer
     patience: Patience
     limit: int
 

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from citysplat_core.geography import Area
 from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
 from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
+from citysplat_core.imagery.mapillary.graph_pace import MachinePace
 from citysplat_core.imagery.mapillary.http import run_async
 from citysplat_core.imagery.mapillary.images import PhotoFetcher
-from citysplat_core.imagery.mapillary.limits import Clock, Pace
+from citysplat_core.imagery.mapillary.limits import Clock
 from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.panoramax.files import FileAddresses, FollowingHttp
@@ -46,6 +47,8 @@ class PanoramaxSource:
     Args:
         settings: Address, rates, connections.
         cache_dir: For tiles and items; may be deleted.
+        machine_dir: For the count of searches, which all cities and processes of a machine share;
+            None puts it into the cache.
         patience: Retries and pauses.
         clock: The time; tests pass their own.
     """
@@ -57,6 +60,7 @@ class PanoramaxSource:
         settings: SourceSettings,
         cache_dir: Path,
         *,
+        machine_dir: Path | None = None,
         patience: Patience | None = None,
         clock: Clock = time.time,
     ) -> None:
@@ -65,6 +69,7 @@ class PanoramaxSource:
         # Without the port: a local server that starts again elsewhere is still the same source.
         host = urlsplit(settings.panoramax_url).hostname or "unknown"
         self._folder = cache_dir / "panoramax" / host
+        self._machine_dir = machine_dir or self._folder
         self._patience = patience or Patience()
         self._clock = clock
 
@@ -189,7 +194,7 @@ class PanoramaxSource:
         return SearchClient(
             http=http,
             url=self._settings.panoramax_url,
-            pace=Pace(self._settings.searches_per_min),
+            pace=self._pace(),
             patience=self._patience,
             limit=self._settings.search_limit,
         )
@@ -197,6 +202,11 @@ class PanoramaxSource:
     @property
     def _ledger(self) -> Path:
         return self._folder / "metadata.sqlite"
+
+    def _pace(self) -> MachinePace:
+        host = urlsplit(self._settings.panoramax_url).netloc
+        file = self._machine_dir / "graph.sqlite"
+        return MachinePace(file, host, self._settings.searches_per_min, self._clock)
 
     def _items(self) -> EntityStore:
         return EntityStore(self._ledger)

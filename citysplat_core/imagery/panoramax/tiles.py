@@ -72,6 +72,7 @@ class TileSearcher:
     clock: Clock
     stopped: DiscoveryError | None = None
     _failures: int = 0
+    _answers: int = 0
 
     async def search_all(
         self, addresses: list[TileAddress], done: Callable[[TileResult], None]
@@ -116,7 +117,12 @@ class TileSearcher:
         except BlockedError as error:
             self.stopped = error
             return TileResult(address=address, state="failed", reason=error.seen)
-        self._failures = 0
+        except DiscoveryError as error:
+            if not self._answers:
+                raise  # the address is wrong, not the moment
+            self._count_failure(error.seen)
+            return TileResult(address=address, state="failed", reason=error.seen)
+        self._failures, self._answers = 0, self._answers + 1
         items = [item for _, item in sorted(answer.items.items()) if _tile_of(item) == address[1:]]
         at = self.clock()
         self.items.save(answer.items, at=at)
