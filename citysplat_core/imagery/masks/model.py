@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citysplat_core.errors import ConfigError
+from citysplat_core.imagery.masks.protobuf import fields, parts
 from citysplat_core.settings import MaskSettings
 
 Mask = NDArray[np.bool_]
@@ -43,6 +44,7 @@ class SegmentationModel:
                 fix="Add masks.model_classes to city.toml; the model's documentation lists them.",
             )
         self._file, self._settings = file, settings
+        self._refuse_other_input()
         try:
             self._net: Any = cv2.dnn.readNetFromONNX(str(file))
         except cv2.error as error:
@@ -51,6 +53,28 @@ class SegmentationModel:
                 expected="an ONNX network of operators that OpenCV knows",
                 fix="Export it again with a fixed input size and opset 11 to 17.",
             ) from error
+
+    def _refuse_other_input(self) -> None:
+        """Refuse what the file itself says does not fit: OpenCV would compute nonsense."""
+        try:
+            declared = declared_input(self._file.read_bytes())
+        except (ValueError, IndexError) as error:
+            raise ConfigError(
+                f"{self._file} is no ONNX file ({error})",
+                expected="an ONNX file of semantic segmentation",
+                fix="Correct masks.model_file in city.toml.",
+            ) from error
+        wanted = (1, 3, self._settings.model_height_px, self._settings.model_width_px)
+        fits = len(declared) == 4 and all(
+            size in (None, want) for size, want in zip(declared, wanted, strict=True)
+        )
+        if not fits:
+            shown = ", ".join("any" if size is None else str(size) for size in declared)
+            raise ConfigError(
+                f"{self._file.name} takes an input of shape ({shown}) and would get {wanted}",
+                expected="a network for float32 input of shape (1, 3, height, width)",
+                fix="Set masks.model_width_px and masks.model_height_px to what it was made for.",
+            )
 
     def region(self, picture: NDArray[np.uint8], *, n_threads: int) -> Mask:
         """Find what is to be ignored.
@@ -121,3 +145,30 @@ class SegmentationModel:
 def _reason(error: cv2.error) -> str:
     text = str(getattr(error, "err", "") or error)
     return " ".join(text.split())[:200]
+
+
+def declared_input(body: bytes) -> tuple[int | None, ...]:
+    """Return the shape that an ONNX file declares for its input; None for a size left open.
+
+    Args:
+        body: The file's bytes.
+
+    Raises:
+        ValueError: There is no graph with one input of a shape.
+        IndexError: The bytes end too early.
+    """
+    graph = next(parts(body, 7), b"")
+    weights = {name for tensor in parts(graph, 5) for name in parts(tensor, 8)}
+    inputs = [v for v in parts(graph, 11) if next(parts(v, 1), b"") not in weights]
+    if len(inputs) != 1:
+        raise ValueError(f"a graph with {len(inputs)} inputs")
+    for kind in parts(inputs[0], 2):
+        for tensor in parts(kind, 1):
+            for shape in parts(tensor, 2):
+                return tuple(_size(dimension) for dimension in parts(shape, 1))
+    raise ValueError("an input without a shape")
+
+
+def _size(dimension: bytes) -> int | None:
+    value = dict(fields(dimension)).get(1)
+    return value if isinstance(value, int) and value > 0 else None
