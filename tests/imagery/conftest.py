@@ -42,10 +42,11 @@ class Service:
     settings: dict[str, Any] = field(default_factory=dict)
     token: str = ""
     calls: int = 0
+    bounds: str = ",".join(map(str, BBOX))
 
     @property
     def area(self) -> Area:
-        return Area.from_bounds(",".join(map(str, BBOX)))
+        return Area.from_bounds(self.bounds)
 
     def source(self) -> MapillarySource:
         values = {"tiles_url": self.server.url, "graph_url": self.server.url}

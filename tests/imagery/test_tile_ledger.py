@@ -98,6 +98,13 @@ class Desk:
         return set(self.table(name).image_id)
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(request, monkeypatch):
+    """A picture costs more than all the rest of a look."""
+    if "picture" not in request.node.name:
+        monkeypatch.setattr("citysplat_core.imagery.discovery.draw_tiles", lambda *_: None)
+
+
 @pytest.fixture
 def desk(tmp_path):
     images = {0: {"a", "b", "c"}, 1: {"d"}, 2: set()}

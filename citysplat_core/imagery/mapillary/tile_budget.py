@@ -64,9 +64,9 @@ class TileBudget:
             BlockedError: The host blocks this machine, or (BudgetError) the day's requests are
                 used up; says when to come back.
         """
+        self._correct_the_future()
         with self._transaction() as connection:
             now = self._clock()
-            self._correct_the_future(connection, now)
             self._refuse_if_blocked(connection, now)
             connection.execute("DELETE FROM requests WHERE at < ?", (now - 2 * _DAY_S,))
             query = "SELECT count(*), min(at) FROM requests WHERE host=? AND at>?"
@@ -130,18 +130,20 @@ class TileBudget:
                     "DELETE FROM blocks WHERE host=? AND refused_at<?", (self._host, sent_at)
                 )
 
-    def _correct_the_future(self, connection: sqlite3.Connection, now: float) -> None:
+    def _correct_the_future(self) -> None:
         """Take times that cannot be true for now: rather too many requests counted than too few."""
+        now = self._clock()
         changes = (
             ("requests", "at", now + max(_FARTHEST_TURN_S, 60.0 * self._spacing_s)),
             ("pauses", "until", now + _DAY_S),
             ("blocks", "refused_at", now),
         )
-        for table, column, latest in changes:
-            connection.execute(
-                f"UPDATE {table} SET {column}=? WHERE host=? AND {column}>?",  # noqa: S608
-                (now, self._host, latest),
-            )
+        with self._transaction() as connection:
+            for table, column, latest in changes:
+                connection.execute(
+                    f"UPDATE {table} SET {column}=? WHERE host=? AND {column}>?",  # noqa: S608
+                    (now, self._host, latest),
+                )
 
     def _paused_until(self, connection: sqlite3.Connection) -> float:
         query = "SELECT until FROM pauses WHERE host=?"
