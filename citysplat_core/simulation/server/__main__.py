@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    serve(_world(options), config, _images(options), port=options.port, announce=_say)
+    world = _world(options)
+    serve(world, config, _images(options, world), port=options.port, announce=_say)
     return 0
 
 
@@ -57,8 +58,10 @@ def _world(options: argparse.Namespace) -> World:
     return synthetic_world(SyntheticSpec(n_images=options.images, bbox=(west, south, east, north)))
 
 
-def _images(options: argparse.Namespace) -> ImageMaker:
-    return FolderImages(options.image_dir) if options.image_dir else SyntheticScenes()
+def _images(options: argparse.Namespace, world: World) -> ImageMaker:
+    if options.image_dir:
+        return FolderImages(options.image_dir)
+    return SyntheticScenes(panoramas=world.panorama_ids)
 
 
 def _say(line: str) -> None:

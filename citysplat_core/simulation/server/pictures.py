@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -48,12 +49,21 @@ class SyntheticScenes:
     Args:
         size: Width and height of the photos, pixels.
         blurred_share: Share of blurred photos, 0 to 1.
+        panoramas: Ids whose pictures are twice as wide as they are high (and as wide as two others)
+            as equirectangular ones are; what they show is no sphere.
     """
 
-    def __init__(self, *, size: tuple[int, int] = (1280, 960), blurred_share: float = 0.15) -> None:
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int] = (1280, 960),
+        blurred_share: float = 0.15,
+        panoramas: Collection[str] = frozenset(),
+    ) -> None:
         """Prepare the scenes; each is drawn when first asked for."""
         self._size = size
         self._blurred_share = blurred_share
+        self._panoramas = panoramas
 
     def is_blurry(self, image_id: str) -> bool:
         """Say whether the photo is blurred; the truth for tests of sharpness."""
@@ -63,7 +73,10 @@ class SyntheticScenes:
     def jpeg(self, image_id: str) -> bytes:
         """Return the drawing for this id."""
         digits = "".join(c for c in image_id if c.isdigit()) or "0"
-        return _scene(int(digits) % _SCENES, self._size, blurred=self.is_blurry(image_id))
+        size = self._size
+        if image_id in self._panoramas:
+            size = (2 * size[0], size[0])
+        return _scene(int(digits) % _SCENES, size, blurred=self.is_blurry(image_id))
 
 
 @lru_cache(maxsize=256)

@@ -76,7 +76,9 @@ def run_in_thread(
         OSError: The port is taken.
     """
     state = ServerState(
-        world=world, config=config or ServerConfig(), images=images or SyntheticScenes()
+        world=world,
+        config=config or ServerConfig(),
+        images=images or SyntheticScenes(panoramas=world.panorama_ids),
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="local-mapillary", daemon=True)

@@ -63,6 +63,11 @@ class World:
         self._units = {False: gps, True: sfm}
 
     @property
+    def panorama_ids(self) -> frozenset[str]:
+        """The ids of the panoramas, as decimal strings."""
+        return frozenset(map(str, self.columns["image_id"][self.columns["is_pano"]].tolist()))
+
+    @property
     def has_sfm(self) -> NDArray[np.bool_]:
         """Whether structure from motion placed the image, shape (N,)."""
         return np.asarray(np.isfinite(self.columns["computed_lon"]))
