@@ -49,14 +49,14 @@ class City:
         self.plan = self.root / "plan.parquet"
         pq.write_table(pa.table(plan), self.plan)
 
-    def fetch(self, name, box="home", source=None, **settings):
+    def fetch(self, name, box="home", source=None, mask_sources=(), **settings):
         out = self.root / name
         out.mkdir()
         report = fetch_box_images(
             box, plan_images=self.plan, catalog=self.catalog, source=source or self.source,
             photo_cache=self.root / "photos", frame=self.frame, out=out, work=self.root / "w",
             settings=PhotoSettings(**{"min_sun_deg": None} | settings),
-            masks=MaskSettings(sources=()), n_threads=2, progress=no_progress,
+            masks=MaskSettings(sources=mask_sources), n_threads=2, progress=no_progress,
         )  # fmt: skip
         images = pq.read_table(out / "images.parquet")
         cameras = pq.read_table(out / "cameras.parquet")
@@ -95,6 +95,21 @@ def test_photos_are_links_into_the_cache_and_the_second_run_fetches_none(city, s
     _, again, _, _ = city.fetch("again")
     assert service.count("cdn") == before
     assert again.equals(images)
+
+
+def test_changing_mask_settings_fetches_no_photo_again(city, service):
+    _, images, _, _ = city.fetch("box")
+    assert set(images["mask"].dropna()) == {"none"}
+    before = service.count("cdn")
+    report, masked, _, _ = city.fetch("masked", mask_sources=("sequence", "detections"))
+    assert service.count("cdn") == before
+    ok = masked[masked.status == "ok"]
+    assert (masked.status == images.status).all()
+    assert ok["mask"].str.contains("missing: no detections").all()
+    assert report.counts["mask missing: no detections"] == len(ok)
+    asked = service.count("graph")
+    city.fetch("again", mask_sources=("detections",))
+    assert service.count("graph") == asked
 
 
 def test_photos_are_copied_when_they_cannot_be_linked(city, monkeypatch):
