@@ -79,7 +79,8 @@ def extract_box_features(
         raise FeatureError(
             f"none of {len(table)} photos gave a keypoint",
             expected="photos with texture",
-            fix="Look at the photos of the box; raise features.max_image_px if it is very small.",
+            fix="Look at the photos and masks of the box; raise features.max_image_px if it is"
+            " very small.",
             box=box,
         )
     with published(out / "features.parquet") as stream:
