@@ -15,6 +15,8 @@ from citysplat_core.city.server import serving
 from citysplat_core.city.status import box_rows, skip_reasons
 from citysplat_core.city.summary import summarize
 from citysplat_core.errors import CitySplatError, ConfigError
+from citysplat_core.imagery.export import Format, export_layer
+from citysplat_core.imagery.export_layers import What
 from citysplat_core.settings import City, load_city
 from citysplat_core.storage import ArtifactStore, read_failures
 
@@ -129,6 +131,46 @@ def view(city_path: Path, port: int) -> None:
             threading.Event().wait()
         except KeyboardInterrupt:
             return
+
+
+@main.command(epilog="Example: citysplat export my-city --what boxes --out boxes.geojson")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--what",
+    type=click.Choice(["images", "tiles", "boxes", "fringes"]),
+    default="images",
+    show_default=True,
+    help="The catalog's photos, the discovery tiles with their states, or the plan's parts.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["gpkg", "csv", "geojson", "geoparquet"]),
+    help="Default: by the ending of --out (.gpkg, .csv, .geojson, .parquet).",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def export(
+    folder: Path, what: What, file_format: Format | None, out: Path, *, overwrite: bool
+) -> None:
+    """Write photos, tiles, boxes or fringes of the city in FOLDER to a file for GIS programs.
+
+    Positions are longitude and latitude in EPSG:4326. Ids are text in every format, because most
+    programs round numbers of 17 digits; when reading the CSV with pandas, say
+    dtype={"image_id": str}. ATTRIBUTION.md is written beside the file: whoever passes the data on
+    passes it on as well (Mapillary: CC BY-SA 4.0).
+    """
+    city = load_city(folder)
+    with console.status(f"Exporting {what}") as shown:
+        n_rows = export_layer(
+            city,
+            what,
+            out,
+            file_format=file_format,
+            overwrite=overwrite,
+            progress=lambda done, total, note: shown.update(f"{note}: {done:,} of {total:,}"),
+        )
+    console.print(f"Wrote {n_rows:,} {what} to {out}", soft_wrap=True, highlight=False)
 
 
 @main.command("serve-town")

@@ -5,7 +5,7 @@ the file's metadata key ``geo`` that says so.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -49,12 +50,12 @@ class _Extent:
     low: NDArray[np.float64] = field(default_factory=lambda: np.full(2, np.inf))
     high: NDArray[np.float64] = field(default_factory=lambda: np.full(2, -np.inf))
 
-    def take(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> None:
-        both = np.stack([lon, lat], axis=1)
-        both = both[np.isfinite(both).all(axis=1)]
-        if len(both):
-            self.low = np.minimum(self.low, both.min(axis=0))
-            self.high = np.maximum(self.high, both.max(axis=0))
+    def take(self, corners: NDArray[np.float64]) -> None:
+        """Take positions or corners, shape (M, 2); those that are not finite do not count."""
+        finite = corners[np.isfinite(corners).all(axis=1)]
+        if len(finite):
+            self.low = np.minimum(self.low, finite.min(axis=0))
+            self.high = np.maximum(self.high, finite.max(axis=0))
 
     def bbox(self) -> dict[str, list[float]]:
         if not np.isfinite(self.low).all():
@@ -62,20 +63,28 @@ class _Extent:
         return {"bbox": [*self.low.tolist(), *self.high.tolist()]}
 
 
-def write_points(
-    tables: Iterable[pa.Table],
-    schema: pa.Schema,
-    path: Path,
-    *,
-    metadata: dict[str, str] | None = None,
+def write_points(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
+    """Write rows with ``lon`` and ``lat`` as GeoParquet points; see ``write_features``."""
+
+    def placed() -> Iterator[pa.Table]:
+        for table in tables:
+            lon, lat = table.column("lon").to_numpy(), table.column("lat").to_numpy()
+            yield table.append_column("geometry", points_of(lon, lat))
+
+    return write_features(placed(), schema, path, geometry_type="Point")
+
+
+def write_features(
+    tables: Iterable[pa.Table], schema: pa.Schema, path: Path, *, geometry_type: str
 ) -> int:
-    """Write rows with ``lon`` and ``lat`` as GeoParquet in EPSG:4326, atomically.
+    """Write rows as GeoParquet in EPSG:4326, atomically.
 
     Args:
-        tables: The rows in parts, of which one is in memory at a time.
-        schema: The declared schema; the file gets ``geometry`` on top.
+        tables: The rows in parts, of which one is in memory at a time; the last column is
+            ``geometry`` (WKB).
+        schema: The declared schema, without ``geometry``.
         path: The file (zstd).
-        metadata: Further keys of the file's metadata.
+        geometry_type: The type of all geometries.
 
     Returns:
         The number of rows.
@@ -87,14 +96,14 @@ def write_points(
     extent, n_rows = _Extent(), 0
     with published(path) as stream, pq.ParquetWriter(stream, whole, compression="zstd") as writer:
         for table in tables:
-            require_schema(table.schema, schema, what=f"what is to be written to {path}")
-            lon, lat = table.column("lon").to_numpy(), table.column("lat").to_numpy()
-            extent.take(lon, lat)
-            rows = table.append_column("geometry", points_of(lon, lat)).cast(whole)
-            writer.write_table(rows, row_group_size=ROWS_AT_ONCE)
+            require_schema(table.schema, whole, what=f"what is to be written to {path}")
+            shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
+            extent.take(shapely.bounds(shapes).reshape(-1, 2))
+            writer.write_table(table.cast(whole), row_group_size=ROWS_AT_ONCE)
             n_rows += table.num_rows
-        geo = _description("Point", extent.bbox())
-        writer.add_key_value_metadata({"geo": json.dumps(geo), **(metadata or {})})
+        writer.add_key_value_metadata(
+            {"geo": json.dumps(_description(geometry_type, extent.bbox()))}
+        )
     return n_rows
 
 
