@@ -16,8 +16,9 @@ class BoxPhoto:
         row: What plan and catalog say of it, see ``photo_rows``.
         result: What became of its file; None while it is not asked for.
         quality: Scores of its pixels; None without a file.
-        status: ``open`` until a rule speaks, then ``rejected`` or ``failed``; what is still open
-            at the end is ``ok``.
+        status: ``open`` until something speaks against it, then ``rejected`` (by a rule),
+            ``failed`` (may work later) or ``gone`` (deleted at its source); what is still open at
+            the end is ``ok``.
         reason: Why it is not used.
         camera: Its camera; None unless ``ok``.
         mask: Which sources ignore a part of it, see ``masks.combine``; None unless ``ok``.
@@ -27,7 +28,7 @@ class BoxPhoto:
     row: dict[str, Any]
     result: PhotoResult | None = None
     quality: Quality | None = None
-    status: Literal["open", "ok", "failed", "rejected"] = "open"
+    status: Literal["open", "ok", "failed", "gone", "rejected"] = "open"
     reason: str | None = None
     camera: Camera | None = None
     mask: str | None = None
@@ -52,3 +53,8 @@ class BoxPhoto:
         """Leave it out for now: a later run may get it."""
         if self.is_open:
             self.status, self.reason = "failed", reason
+
+    def lose(self, reason: str) -> None:
+        """Leave it out because its source has deleted it."""
+        if self.is_open:
+            self.status, self.reason = "gone", reason

@@ -70,7 +70,9 @@ class PhotoFetch:
             self._ask(damaged)
             self._score(damaged)
         for photo in wanted:
-            if photo.result is not None and photo.result.state != "ok":
+            if photo.result is not None and photo.result.state == "gone":
+                photo.lose(photo.result.reason)
+            elif photo.result is not None and photo.result.state != "ok":
                 photo.fail(photo.result.reason)
             elif photo.quality is None:
                 photo.fail(_DAMAGED)

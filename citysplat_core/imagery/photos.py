@@ -8,13 +8,14 @@ from pathlib import Path
 from citysplat_core.geography import CityFrame
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.cameras import camera_for, lenses_of
+from citysplat_core.imagery.contact_sheet import write_contact_sheet
 from citysplat_core.imagery.download_estimate import DownloadEstimate
 from citysplat_core.imagery.fetching import PhotoFetch
 from citysplat_core.imagery.masks.combine import make_masks
 from citysplat_core.imagery.photo_output import write_photos
 from citysplat_core.imagery.photo_rows import rows_of, rows_with_same_cameras
 from citysplat_core.imagery.photo_store import PhotoStore
-from citysplat_core.imagery.rules import refuse_before_download, refuse_by_scores
+from citysplat_core.imagery.rules import SUPERFLUOUS, refuse_before_download, refuse_by_scores
 from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.settings import MaskSettings, PanoramaSettings, PhotoSettings
@@ -63,9 +64,10 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
         progress: Called with photos done and photos in all.
 
     Returns:
-        Counts ``images``, ``ok``, ``failed``, ``rejected``, ``cameras``, ``size_bytes``, and one
-        ``REASON`` for each kind of failure, those of ``make_masks``; ``skipped`` if no photo is
-        usable.
+        Counts ``images``, ``ok``, ``failed`` (``failed_to_retry`` of a service), ``gone``,
+        ``rejected`` (``superfluous`` of them are good and not needed), ``cameras``,
+        ``size_bytes``, what was estimated before the download, one ``REASON`` for each reason, and
+        those of ``make_masks``; ``skipped`` if no photo is usable.
 
     Raises:
         DiscoveryError: Most photos fail, which no box has by itself: the service is down.
@@ -99,7 +101,8 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
         progress=progress,
     )
     write_photos(out, photos)
-    return masked.added_to(_report(box, photos, estimate))
+    sheet = write_contact_sheet(photos, out / "sheet.jpg")
+    return masked.added_to(_report(box, photos, estimate, sheet))
 
 
 def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:
@@ -112,7 +115,9 @@ def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:
             photo.camera = camera_for(photo.row, *size, lenses)
 
 
-def _report(box: str, photos: Sequence[BoxPhoto], estimate: DownloadEstimate) -> StepReport:
+def _report(
+    box: str, photos: Sequence[BoxPhoto], estimate: DownloadEstimate, sheet: Path | None
+) -> StepReport:
     status = Counter(photo.status for photo in photos)
     reasons = Counter(photo.reason for photo in photos if photo.reason)
     used = [photo for photo in photos if photo.status == "ok"]
@@ -120,7 +125,10 @@ def _report(box: str, photos: Sequence[BoxPhoto], estimate: DownloadEstimate) ->
         "images": len(photos),
         "ok": status["ok"],
         "failed": status["failed"],
+        "failed_to_retry": sum(_may_work_later(photo) for photo in photos),
+        "gone": status["gone"],
         "rejected": status["rejected"],
+        "superfluous": sum(reasons[reason] for reason in SUPERFLUOUS),
         "cameras": len({photo.camera.camera_id for photo in used if photo.camera}),
         "size_bytes": sum(photo.result.size_bytes for photo in used if photo.result),
         "estimated_downloads": estimate.n_photos,
@@ -133,4 +141,9 @@ def _report(box: str, photos: Sequence[BoxPhoto], estimate: DownloadEstimate) ->
     if not used:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
         skipped = f"none of {len(photos)} photos is usable ({why})" if photos else "no photos"
-    return StepReport(counts=counts, skipped=skipped)
+    previews = {} if sheet is None else {"Least sharp kept, best refused": sheet}
+    return StepReport(counts=counts, skipped=skipped, previews=previews)
+
+
+def _may_work_later(photo: BoxPhoto) -> bool:
+    return photo.status == "failed" and photo.row["source"] != "folder"

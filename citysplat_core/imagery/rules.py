@@ -28,6 +28,9 @@ FLAT = "no contrast"
 DUPLICATE = "near-duplicate"
 THINNED = "thinned"
 
+SUPERFLUOUS = (STATIONARY, DUPLICATE, THINNED)
+"""Reasons that say nothing against a photo: others show the same."""
+
 Row = dict[str, Any]
 
 
