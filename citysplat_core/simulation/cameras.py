@@ -103,18 +103,19 @@ def make_camera(kind: CameraKind, name: str, rng: np.random.Generator, longest_p
 
 
 def make_360_camera(name: str, width_px: int) -> Camera:
-    """Make a 360-degree camera, as a GoPro Max.
+    """Make a 360-degree camera, as a GoPro Max (whose own panoramas are 5760 x 2880).
 
     Args:
         name: Its name.
-        width_px: Width of its rendered panoramas, pixels; they are half as high.
+        width_px: Width of its panoramas, pixels; they are half as high. There is no larger original
+            behind them: the size of the views follows from it.
     """
     return Camera(
         name=name,
         make="GoPro",
         model="Max",
-        full_width=5760,
-        full_height=2880,
+        full_width=width_px,
+        full_height=width_px // 2,
         width=width_px,
         height=width_px // 2,
         focal_px=width_px / (2 * np.pi),
