@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -68,7 +69,9 @@ def slow_table(entities: list[dict[str, object]]) -> pa.Table:
 
 def fast_table(entities: list[dict[str, object]]) -> pa.Table:
     names = [str(number) for number in range(len(entities))]
-    records = {n: Record(state="known", entity=e) for n, e in zip(names, entities, strict=True)}
+    records = {
+        n: Record(state="known", body=orjson.dumps(e)) for n, e in zip(names, entities, strict=True)
+    }
     return described_table(found_of(names), records)
 
 
@@ -109,7 +112,7 @@ def test_columns_say_what_rows_say_of_recorded_answers(real_data: Path) -> None:
 def test_images_that_are_not_described_keep_their_place_and_what_the_tile_says() -> None:
     records = {
         "a": Record(state="gone"),
-        "b": Record(state="known", entity=WHOLE | {"id": "b"}),
+        "b": Record(state="known", body=orjson.dumps(WHOLE | {"id": "b"})),
         "c": Record(state="failed", error="it broke"),
     }
     table = described_table(found_of(["a", "b", "c", "d"]), records)

@@ -112,7 +112,7 @@ class Describer:
 
     def _keep(self, answer: BatchAnswer) -> None:
         now = self.clock()
-        self.store.save(answer.entities, at=now)
+        self.store.save(answer.entities, at=now, bodies=answer.bodies)
         self.store.save_absent(sorted(answer.absent), at=now)
         if answer.failed:
             tries = self.store.tries(sorted(answer.failed))

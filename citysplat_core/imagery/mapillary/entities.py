@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from citysplat_core.imagery.mapillary.entity_columns import UNUSUAL, catalog_columns
+from citysplat_core.imagery.mapillary.entity_columns import catalog_columns
 from citysplat_core.imagery.mapillary.entity_store import Record
 from citysplat_core.imagery.panorama.telling import is_panorama
 from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of, utc_from_ms
@@ -84,15 +85,15 @@ def described_table(found: pa.Table, records: Mapping[str, Record]) -> pa.Table:
     Returns:
         ``DESCRIBED_SCHEMA``; images that are gone or failed keep what the tile says of them.
     """
-    known, others, entities = [], [], []
+    known, others, bodies = [], [], []
     for number, image_id in enumerate(found.column("image_id").to_pylist()):
         record = records.get(image_id)
-        if record is not None and record.entity is not None:
+        if record is not None and record.body is not None:
             known.append(number)
-            entities.append(record.entity)
+            bodies.append(record.body)
         else:
             others.append(number)
-    described = _described(entities, found.column("on_foot").take(pa.array(known, pa.int64())))
+    described = _described(bodies, found.column("on_foot").take(pa.array(known, pa.int64())))
     if not others:
         return described
     listed = found.select(_FROM_TILES).take(pa.array(others, pa.int64())).to_pylist()
@@ -101,13 +102,14 @@ def described_table(found: pa.Table, records: Mapping[str, Record]) -> pa.Table:
     return table.take(pc.sort_indices(pa.array(known + others, pa.int64())))
 
 
-def _described(entities: list[dict[str, Any]], on_foot: pa.ChunkedArray) -> pa.Table:
+def _described(bodies: list[bytes], on_foot: pa.ChunkedArray) -> pa.Table:
     try:
-        table = catalog_columns(entities, digits=_digits)
-    except UNUSUAL:
-        table = table_of([catalog_row(entity) for entity in entities], DESCRIBED_SCHEMA)
+        table = catalog_columns(bodies, digits=_digits)
+    except pa.ArrowInvalid:
+        rows = [catalog_row(orjson.loads(body)) for body in bodies]
+        table = table_of(rows, DESCRIBED_SCHEMA)
     names = DESCRIBED_SCHEMA.names
-    licences = pa.repeat(LICENCE, len(entities))
+    licences = pa.repeat(LICENCE, len(bodies))
     return table.set_column(names.index("on_foot"), "on_foot", on_foot).set_column(
         names.index("licence"), "licence", licences
     )

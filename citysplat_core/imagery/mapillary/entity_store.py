@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS images (
 """
 _OPEN = "CREATE INDEX IF NOT EXISTS images_open ON images (state) WHERE state <> 'known'"
 _CHUNK = 5000
+_NO_BODIES: Mapping[str, bytes] = {}
 _LOCKED_TRIES = 600
 
 
@@ -32,17 +33,22 @@ class Record:
     Attributes:
         state: ``known``; ``absent`` (missing from this run's answers, not yet believed); ``gone``
             (a tombstone); ``failed`` (asked in vain, will be asked again).
-        entity: The graph's answer; of a failed image an older one, if there is any.
+        body: The graph's answer as JSON; of a failed image an older one, if there is any.
         tries: Runs that asked in vain since the last answer.
         error: The service's own words of the last of them.
         next_try: Not asked again before this, seconds since 1970.
     """
 
     state: State
-    entity: dict[str, Any] | None = None
+    body: bytes | None = None
     tries: int = 0
     error: str = ""
     next_try: float = 0.0
+
+    @property
+    def entity(self) -> dict[str, Any] | None:
+        """The graph's answer, parsed each time it is asked for."""
+        return None if self.body is None else dict(orjson.loads(self.body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +125,21 @@ class EntityStore:
         self._connection = None
         return self._stack.__exit__(kind, error, trace)
 
-    def save(self, entities: Mapping[str, dict[str, Any]], *, at: float) -> None:
+    def save(
+        self,
+        entities: Mapping[str, dict[str, Any]],
+        *,
+        at: float,
+        bodies: Mapping[str, bytes] = _NO_BODIES,
+    ) -> None:
         """Keep descriptions, in one transaction.
 
         Args:
             entities: Asked-for image id to the graph's answer.
             at: When it came, seconds since 1970.
+            bodies: Answers as the graph wrote them, one line each, which saves writing them anew.
         """
-        rows = [(i, orjson.dumps(entities[i]), at) for i in sorted(entities)]
+        rows = [(i, bodies.get(i) or orjson.dumps(entities[i]), at) for i in sorted(entities)]
         self._write("INSERT OR REPLACE INTO images VALUES (?,'known',?,?,0,NULL,NULL,0)", rows)
 
     def save_absent(self, ids: Sequence[str], *, at: float) -> None:
@@ -204,7 +217,7 @@ class EntityStore:
             for image_id, state, body, tries, error, next_try in self._query(query, part):
                 found[image_id] = Record(
                     state=state,
-                    entity=None if body is None else orjson.loads(body),
+                    body=body,
                     tries=tries,
                     error=error or "",
                     next_try=next_try,

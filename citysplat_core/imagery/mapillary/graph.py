@@ -9,6 +9,7 @@ from citysplat_core.imagery.mapillary.graph_pace import Pacer
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
 from citysplat_core.imagery.mapillary.limits import Retry
 from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.raw_entities import cut_out
 from citysplat_core.imagery.mapillary.verdict import Verdict, error_of, json_object, judge
 
 BATCH = 50
@@ -27,17 +28,20 @@ class BatchAnswer:
         entities: Image id to its description.
         absent: Ids that the graph does not know (any more).
         failed: Id to the reason why it could not be asked.
+        bodies: Image id to its description as the graph wrote it, where that could be cut out.
     """
 
     entities: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
 
     def merge(self, other: "BatchAnswer") -> None:
         """Take over another answer."""
         self.entities |= other.entities
         self.absent |= other.absent
         self.failed |= other.failed
+        self.bodies |= other.bodies
 
 
 class ImageLookup(Protocol):
@@ -106,10 +110,10 @@ class GraphClient:
         self, ids: list[str], fields: str, *, tries: int | None = None
     ) -> BatchAnswer:
         query = {"image_ids": ",".join(ids), "fields": fields}
-        verdict, text, value = await self._ask("images", query, tries=tries)
+        verdict, text, value, body = await self._ask("images", query, tries=tries)
         if verdict is Verdict.GOOD:
             self.batch.worked()
-            return _answer_of(ids, value)
+            return _answer_of(ids, value, body)
         if len(ids) == 1:
             if verdict is Verdict.GONE:
                 return BatchAnswer(absent=set(ids))
@@ -135,7 +139,7 @@ class GraphClient:
             DiscoveryError: The graph calls our request wrong.
         """
         path, query = f"{image_id}/detections", {"fields": "value,geometry"}
-        verdict, text, value = await self._ask(path, query)
+        verdict, text, value, _ = await self._ask(path, query)
         if verdict is Verdict.GOOD:
             return BatchAnswer(entities={image_id: value})
         if verdict is Verdict.GONE:
@@ -144,14 +148,14 @@ class GraphClient:
 
     async def sequence(self, sequence_id: str) -> list[str]:
         """Return the ids of a sequence in capture order; none if it cannot be had."""
-        verdict, _, value = await self._ask("image_ids", {"sequence_id": sequence_id})
+        verdict, _, value, _ = await self._ask("image_ids", {"sequence_id": sequence_id})
         if verdict is not Verdict.GOOD:
             return []
         return [str(entry["id"]) for entry in value.get("data", [])]
 
     async def _ask(
         self, path: str, query: Mapping[str, str], *, tries: int | None = None
-    ) -> tuple[Verdict, str, dict[str, Any]]:
+    ) -> tuple[Verdict, str, dict[str, Any], bytes]:
         """Ask until the answer is final: good, gone, too much, or failing beyond patience."""
         retry = Retry(self.patience, tries=tries)
         while True:
@@ -161,7 +165,7 @@ class GraphClient:
             except TransportFault as fault:
                 if await retry.after_fault():
                     continue
-                return Verdict.RETRY, str(fault), {}
+                return Verdict.RETRY, str(fault), {}, b""
             verdict, text = judge(answer)
             value = json_object(answer.body) if verdict is Verdict.GOOD else {}
             if value is None:
@@ -174,7 +178,7 @@ class GraphClient:
             self._slow_down(answer)
             if verdict is Verdict.RETRY and await retry.after_fault():
                 continue
-            return verdict, text, value or {}
+            return verdict, text, value or {}, answer.body
 
     def _pause(self, retry: Retry, answer: Answer) -> None:
         """Wait as long as we are told, and let everybody wait; give up when that is too long."""
@@ -200,14 +204,19 @@ class GraphClient:
             self.pace.pause(max(pause_s, min(told, self.patience.max_told_pause_s)))
 
 
-def _answer_of(ids: list[str], value: dict[str, Any]) -> BatchAnswer:
+def _answer_of(ids: list[str], value: dict[str, Any], body: bytes) -> BatchAnswer:
     """Sort what a good answer says of the ids that were asked for; others are not ours."""
     asked = set(ids)
-    listed = value.get("data")
-    entities = {}
-    for entity in listed if isinstance(listed, list) else []:
-        number = entity.get("id") if isinstance(entity, dict) else None
+    data = value.get("data")
+    listed = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
+    written = cut_out(body, listed)
+    answer = BatchAnswer()
+    for place, entity in enumerate(listed):
+        number = entity.get("id")
         # A floating-point id would have lost digits on its way, and then it is nobody's.
         if isinstance(number, str | int) and str(number) in asked:
-            entities[str(number)] = entity
-    return BatchAnswer(entities=entities, absent=asked - set(entities))
+            answer.entities[str(number)] = entity
+            if written:
+                answer.bodies[str(number)] = written[place]
+    answer.absent = asked - set(answer.entities)
+    return answer
