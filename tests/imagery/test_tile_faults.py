@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from citysplat_core.errors import BlockedError, BudgetError, StorageError
+from citysplat_core.errors import BlockedError, BudgetError, DiscoveryError, StorageError
 from citysplat_core.imagery.mapillary import Patience
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
@@ -125,6 +125,35 @@ def test_a_block_in_a_refetch_keeps_every_answer_and_no_process_asks(service, ki
     other = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "BlockedError" in other.stderr
     assert service.count("tile") == asked + 1, "a machine that is blocked is silent"
+
+
+def test_a_tile_that_loses_most_of_its_images_is_believed_a_day_later(service):
+    service.look()
+    before = found(service)
+    service.control("delete", ids=sorted(before))
+    counts = service.look(refresh=True)
+    assert (counts["tiles_failed"], counts["images_gone"]) == (2, 0)
+    assert found(service) == before
+    assert "as in an outage" in service.table("tiles").reason[0]
+    assert service.look()["tiles_failed"] == 2, "asking again at once proves nothing"
+    service.control("clock", advance_s=21 * 3600)
+    with pytest.raises(DiscoveryError, match="no photo in the area"):
+        service.look()
+    assert not set(service.states()) & {"failed", "unknown"}
+    assert service.ledger().snapshot(service.area).gone.num_rows == len(before)
+
+
+def test_an_outage_that_ends_leaves_no_doubt(service):
+    service.look()
+    before = found(service)
+    alive = service.server.state.world.alive.copy()
+    service.control("delete", ids=sorted(before))
+    service.look(refresh=True)
+    service.server.state.world.alive[:] = alive
+    service.server.state.world.revision += 1
+    counts = service.look()
+    assert (counts["tiles_complete"], counts["tombstones"]) == (2, 0)
+    assert not list((service.folder / "cache").rglob("*doubt*"))
 
 
 def test_a_success_that_was_under_way_does_not_lift_a_block(service, tmp_path):

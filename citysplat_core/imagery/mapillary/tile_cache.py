@@ -59,6 +59,21 @@ class TileCache:
         note = self._note(z, x, y)
         return None if note is None else note[0]
 
+    def doubted_since(self, z: int, x: int, y: int) -> float | None:
+        """Return when an answer that was not believed came first, seconds since 1970, or None."""
+        try:
+            return float(read_json(self._path(z, x, y, "doubt.json"))["since"])
+        except (StorageError, KeyError, TypeError, ValueError):
+            return None
+
+    def doubt(self, z: int, x: int, y: int, *, since: float) -> None:
+        """Remember when an answer that was not believed came first; the last good one stays."""
+        write_json(self._path(z, x, y, "doubt.json"), {"since": since})
+
+    def forget_doubt(self, z: int, x: int, y: int) -> None:
+        """Forget it: an answer was believed."""
+        self._path(z, x, y, "doubt.json").unlink(missing_ok=True)
+
     def _note(self, z: int, x: int, y: int) -> tuple[float, str] | None:
         try:
             note = read_json(self._path(z, x, y, "json"))

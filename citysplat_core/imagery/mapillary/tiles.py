@@ -14,6 +14,7 @@ from citysplat_core.imagery.mapillary.decode import DecodedTile, decode_tile
 from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
 from citysplat_core.imagery.mapillary.limits import Clock, Retry
 from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.sudden_loss import doubts
 from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget, blocked_error
 from citysplat_core.imagery.mapillary.tile_cache import CachedTile, TileCache
@@ -160,13 +161,7 @@ class TileFetcher:
             if await retry.after_fault():
                 continue
             missing = answer is not None and answer.status == 404
-            return TileResult(
-                address=address,
-                state="unknown" if missing else "failed",
-                images=FOUND_SCHEMA.empty_table(),
-                tries=tries,
-                reason=reason,
-            )
+            return _unread(address, "unknown" if missing else "failed", tries, reason)
 
     async def _wait_for_turn(self) -> None:
         """Take a place in the machine's queue and wait for it; another may be blocked meanwhile."""
@@ -209,13 +204,25 @@ class TileFetcher:
 
     def _keep(self, address: TileAddress, body: bytes, sent_at: float, tries: int) -> TileResult:
         decoded = decode_tile(body, *address)  # what cannot be read must not enter the cache
-        tile = self.cache.write(*address, body, fetched_at=self.clock())
         self.budget.report_success(sent_at=sent_at)
+        # Rounded ids are all others than before; they are told apart when they are repaired.
+        is_exact = decoded.n_rounded == 0
+        reason = doubts(self.cache, address, decoded.images, now=sent_at) if is_exact else ""
+        if reason:
+            return _unread(address, "failed", tries, reason)
+        tile = self.cache.write(*address, body, fetched_at=self.clock())
         return _result(address, tile, decoded, tries=tries)
 
 
 def _is_told_to_wait(answer: Answer) -> bool:
     return answer.status == 429 or (answer.status == 503 and answer.retry_after_s() is not None)
+
+
+def _unread(
+    address: TileAddress, state: Literal["unknown", "failed"], tries: int, reason: str
+) -> TileResult:
+    nothing = FOUND_SCHEMA.empty_table()
+    return TileResult(address=address, state=state, images=nothing, tries=tries, reason=reason)
 
 
 def _result(
