@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from citysplat_core.features import quiet_colmap
+from citysplat_core.imagery.attribution_merge import write_merged
 from citysplat_core.mapping.components import Component
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.strategy import Attempt, attempt_all
@@ -65,6 +66,8 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
     Raises:
         MappingError: Inputs are missing, or COLMAP failed.
     """
+    pages = [folder / "ATTRIBUTION.md" for folder in box_images.values()]
+    write_merged(pages, out, title=f"the sparse model of box {box}")
     workspace = build_workspace(
         box,
         box_images=box_images,
