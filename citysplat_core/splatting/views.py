@@ -12,6 +12,8 @@ from torch import Tensor
 
 from citysplat_core.errors import SplatError
 
+_WHOLE = 0.9999  # a pixel is used if all that it was made of is, but for rounding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -109,7 +111,7 @@ def shot_of(view: View, *, shrink: int, device: torch.device) -> Shot:
     mask = None
     if view.mask is not None:
         share = cv2.resize(view.mask.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-        mask = torch.from_numpy(np.asarray(share) > 0.99).to(device)
+        mask = torch.from_numpy(np.asarray(share) > _WHOLE).to(device)
     intrinsics = np.diag([*factor, 1.0]) @ view.intrinsics
     pixels, depths, _ = view.project()
 
@@ -186,7 +188,7 @@ class Undistorter:
                     borderMode=cv2.BORDER_REPLICATE,
                 )
             )
-        return np.asarray(cv2.resize(data, self._size, interpolation=cv2.INTER_AREA) > 0.99)
+        return np.asarray(cv2.resize(data, self._size, interpolation=cv2.INTER_AREA) > _WHOLE)
 
 
 def _pixel_map(
