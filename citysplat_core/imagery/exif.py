@@ -72,6 +72,7 @@ def read_exif(path: Path | BinaryIO) -> ExifFacts:
             details: Mapping[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
             width, height = picture.size
             xmp = picture.info.get("xmp") or b""
+            is_turned = picture.format == "TIFF"  # Pillow gives the upright size of these
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         name = path.name if isinstance(path, Path) else "the file"
         raise ImageError(
@@ -80,7 +81,7 @@ def read_exif(path: Path | BinaryIO) -> ExifFacts:
             fix="Export the photo again, or take it out of the folder.",
         ) from error
     orientation = orientation_of(main)
-    if orientation >= 5:
+    if orientation >= 5 and not is_turned:
         width, height = height, width
     lon, lat = _position(gps)
     moment, time_is_gps = captured_at(gps, details, main)

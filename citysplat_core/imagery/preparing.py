@@ -4,7 +4,7 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from citysplat_core.errors import ImageError
 from citysplat_core.imagery.exif import orientation_of
@@ -27,18 +27,14 @@ def prepared_photo(body: bytes, size_px: int) -> bytes:
     Raises:
         ImageError: The file is cut off or damaged.
     """
-    orientation = _orientation(body)
     if body[:2] == b"\xff\xd8":
         width, _ = check_jpeg(body)
+        orientation = _orientation(body)
         if orientation == 1 and (not size_px or width <= size_px):
             return body
+        pixels = _upright(_decoded_jpeg(body), orientation)
     else:
-        _refuse_cut_off(body)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), flags)
-    if pixels is None:
-        raise _bad_photo(f"{len(body)} bytes that are no whole photo")
-    pixels = _upright(pixels, orientation)
+        pixels = _decoded(body)
     height, width = pixels.shape[:2]
     if size_px and width > size_px:
         size = (size_px, max(1, round(height * size_px / width)))
@@ -48,19 +44,32 @@ def prepared_photo(body: bytes, size_px: int) -> bytes:
 
 
 def _orientation(body: bytes) -> int:
-    """Return how EXIF says that the stored pixels are turned or mirrored, 1 to 8."""
+    """Return how EXIF says that a JPEG's stored pixels are turned or mirrored, 1 to 8."""
     try:
         with Image.open(io.BytesIO(body)) as picture:
             return orientation_of(picture.getexif())
     except (OSError, SyntaxError, ValueError):
-        return 1  # whether it is a photo at all is found out by decoding it
+        return 1  # a JPEG whose EXIF cannot be read says nothing
 
 
-def _refuse_cut_off(body: bytes) -> None:
-    """Decode strictly; OpenCV fills what a file that is cut off lacks with grey."""
+def _decoded_jpeg(body: bytes) -> cv2.typing.MatLike:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), flags)
+    if pixels is None:
+        raise _bad_photo(f"{len(body)} bytes that are no whole photo")
+    return pixels
+
+
+def _decoded(body: bytes) -> cv2.typing.MatLike:
+    """Decode any other format strictly, upright, 8 bits, blue first as OpenCV has it."""
     try:
         with Image.open(io.BytesIO(body)) as picture:
-            picture.load()
+            picture.load()  # unlike OpenCV, it refuses a file that is cut off
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):
+                gray = np.clip(np.asarray(upright, np.float64) / 256.0, 0, 255).astype(np.uint8)
+                return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+            return cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR)
     except (OSError, SyntaxError, ValueError) as error:
         raise _bad_photo(f"{len(body)} bytes that are no whole photo ({error})") from error
 

@@ -57,6 +57,54 @@ def test_the_gps_clock_wins_over_the_cameras(photo, make_exif):
     assert facts.captured_at == datetime(2024, 5, 1, 9, 30, 15, tzinfo=UTC)
 
 
+def camera_and_gps(make_exif, second, camera, **more):
+    import piexif
+
+    gps = {piexif.GPSIFD.GPSDateStamp: "2024:05:01",
+           piexif.GPSIFD.GPSTimeStamp: ((9, 1), (30, 1), second)}  # fmt: skip
+    tags = {piexif.ExifIFD.DateTimeOriginal: camera, piexif.ExifIFD.SubSecTimeOriginal: b"25"}
+    return make_exif(8.5, 47.3, gps=gps, Exif=tags | more)
+
+
+def test_whole_gps_seconds_get_the_fraction_of_a_camera_clock_that_agrees(photo, make_exif):
+    at = datetime(2024, 5, 1, 9, 30, 15, tzinfo=UTC)
+    agrees = photo(camera_and_gps(make_exif, (15, 1), b"2024:05:01 15:00:15"))  # India
+    facts = read_exif(agrees)
+    assert facts.captured_at == at.replace(microsecond=250_000)
+    assert facts.time_is_gps
+    differs = photo(camera_and_gps(make_exif, (15, 1), b"2024:05:01 15:07:00"))
+    assert read_exif(differs).captured_at == at
+    exact = photo(camera_and_gps(make_exif, (157, 10), b"2024:05:01 15:00:15"))
+    assert read_exif(exact).captured_at == at.replace(microsecond=700_000)
+
+
+def test_the_sizes_are_those_of_the_upright_photo(photo, make_exif):
+    import piexif
+
+    facts = read_exif(photo(make_exif(8.5, 47.3, **{"0th": {piexif.ImageIFD.Orientation: 6}})))
+    assert (facts.width, facts.height, facts.orientation) == (48, 64, 6)
+
+
+def test_the_focal_length_is_taken_from_the_sensor_where_no_35_mm_value_is(photo, make_exif):
+    import piexif
+
+    exif = {
+        piexif.ExifIFD.FocalLength: (24, 1), piexif.ExifIFD.PixelXDimension: 6000,
+        piexif.ExifIFD.FocalPlaneXResolution: (6000, 36),
+        piexif.ExifIFD.FocalPlaneResolutionUnit: 4,
+    }  # fmt: skip
+    assert read_exif(photo(make_exif(8.5, 47.3, Exif=exif))).focal_ratio == pytest.approx(24 / 36)
+
+
+@pytest.mark.parametrize(("reference", "magnetic"), [("M", True), ("T", False)])
+def test_a_magnetic_direction_is_told_apart(photo, make_exif, reference, magnetic):
+    import piexif
+
+    gps = {piexif.GPSIFD.GPSImgDirection: (90, 1), piexif.GPSIFD.GPSImgDirectionRef: reference}
+    facts = read_exif(photo(make_exif(8.5, 47.3, gps=gps)))
+    assert (facts.heading_deg, facts.heading_is_magnetic) == (90.0, magnetic)
+
+
 def test_a_camera_without_a_fix_has_no_position(photo, make_exif):
     facts = read_exif(photo(make_exif(0.0, 0.0)))
     assert (facts.lon, facts.lat) == (None, None)

@@ -75,8 +75,8 @@ class Looker:
         self._works += not work
         path = self.root / "work" / (work or str(self._works))
         path.mkdir(parents=True, exist_ok=True)
-        said = self.harness.source().discover(area(), work=path, refresh=refresh, progress=progress)
-        return said
+        source = self.harness.source()
+        return source.discover(self.area, work=path, refresh=refresh, progress=progress)
 
     def wanted(self, most: int) -> list[PhotoRequest]:
         """Ask for the first photos of the area, as the catalog lists them."""
