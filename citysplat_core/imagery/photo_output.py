@@ -10,9 +10,16 @@ from typing import Any
 from citysplat_core.imagery.attribution import attribution_text
 from citysplat_core.imagery.box_photo import BoxPhoto
 from citysplat_core.imagery.cameras import distinct_cameras
+from citysplat_core.imagery.panorama import taken_sequence_of
 from citysplat_core.imagery.quality import Quality
-from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA, table_of, write_table
-from citysplat_core.storage import published
+from citysplat_core.imagery.tables import (
+    CAMERAS_SCHEMA,
+    IMAGES_SCHEMA,
+    PHOTO_SCORES,
+    table_of,
+    write_table,
+)
+from citysplat_core.storage import digest_of, digest_of_table, published, sha256_of
 from citysplat_core.storage.files import full_disk_is_clear
 
 _FROM_ROW = (
@@ -50,7 +57,23 @@ def write_photos(out: Path, photos: Sequence[BoxPhoto]) -> None:
 
 def _credited(used: Sequence[BoxPhoto]) -> Iterable[dict[str, Any]]:
     """Return one row for each photo that somebody took: the views of a panorama are one."""
-    return {photo.row["panorama_id"] or photo.image_id: photo.row for photo in used}.values()
+    taken = {photo.row["panorama_id"] or photo.image_id: photo.row for photo in used}
+    return [row | {"sequence_id": taken_sequence_of(row)} for row in taken.values()]
+
+
+def content_digest(out: Path) -> str:
+    """Name what later steps read of a box's photos: usable rows, cameras, masks.
+
+    Scores, refused photos and the reasons of failures do not count, so that a threshold which
+    changes no verdict, and a photo that fails again, leave everything that hangs on the box alone.
+
+    Args:
+        out: The folder that ``write_photos`` has filled.
+    """
+    usable = [("status", "==", "ok")]
+    images = digest_of_table(out / "images.parquet", without=PHOTO_SCORES, where=usable)
+    masks = {path.name: sha256_of(path) for path in sorted((out / "masks").glob("*.png"))}
+    return digest_of([images, digest_of_table(out / "cameras.parquet"), masks])
 
 
 def _image_row(photo: BoxPhoto) -> dict[str, object]:

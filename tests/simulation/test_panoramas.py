@@ -1,4 +1,4 @@
-"""Panoramas of a town: equirectangular pictures with known poses, served as Mapillary serves them."""
+"""Panoramas of a town: equirectangular pictures with known poses."""
 
 from dataclasses import replace
 

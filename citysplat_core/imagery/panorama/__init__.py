@@ -4,6 +4,7 @@ from citysplat_core.imagery.panorama.catalog_views import add_views, count_panor
 from citysplat_core.imagery.panorama.cutting import cut_view, encode_view, read_panorama
 from citysplat_core.imagery.panorama.rig import (
     View,
+    taken_sequence_of,
     view_from_panorama,
     view_id_of,
     views_of_rig,
@@ -30,6 +31,7 @@ __all__ = [
     "encode_view",
     "is_panorama",
     "read_panorama",
+    "taken_sequence_of",
     "view_from_panorama",
     "view_id_of",
     "views_of_rig",

@@ -91,6 +91,14 @@ def view_id_of(panorama_id: str, number: int) -> str:
     return f"{panorama_id}~v{number}"
 
 
+def taken_sequence_of(row: Mapping[str, Any]) -> str | None:
+    """Return the sequence that somebody took: that of its panorama for a view's row."""
+    sequence: str | None = row["sequence_id"]
+    if sequence is None or row["panorama_id"] is None:
+        return sequence
+    return sequence.rpartition("~v")[0]
+
+
 def view_from_panorama(yaw_deg: float, pitch_deg: float) -> NDArray[np.float64]:
     """Return the rotation from a panorama's axes to those of a view, shape (3, 3)."""
     turn = Rotation.from_euler("YX", [yaw_deg, pitch_deg], degrees=True)
