@@ -112,6 +112,14 @@ class ServerConfig:
     """Chance of the "Query Timeout" that comes with HTTP 400."""
     p_graph_drop_id: float = 0.0
     """Chance that a live id is missing from a batch."""
+    p_graph_429: float = 0.0
+    """Chance of "too many requests" of the graph, with Retry-After if ``graph_retry_after_s``."""
+    p_graph_302: float = 0.0
+    """Chance that the graph redirects to a login page."""
+    p_graph_html: float = 0.0
+    """Chance of a login page with status 200 in place of the graph's answer."""
+    p_graph_reset: float = 0.0
+    """Chance that the graph's connection breaks in the middle of the answer."""
     sick_ids: list[str] = field(default_factory=list)
     """Ids that make every call naming them fail with 500."""
     p_tile_404: float = 0.0

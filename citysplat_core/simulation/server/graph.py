@@ -1,5 +1,6 @@
 """The graph host: entities, batches, sequences; its checks come in the service's own order."""
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -71,13 +72,40 @@ async def handle_graph(request: web.Request) -> web.StreamResponse:
     try:
         _check_token(state, request)
         _check_limit(state, request, headers)
-        return _json(_route(state, request), headers=headers)
+        broken = await _broken(state, request, headers)
+        return broken or _json(_route(state, request), headers=headers)
     except GraphRefusal as refusal:
         if state.config.graph_limit_format == "xml" and refusal.error.get("code") == 4:
             return web.Response(status=429, text="<Error>limit</Error>", content_type="text/xml")
         trace = "A" + f"{state.chance.getrandbits(88):022x}"
         body = {"error": {**refusal.error, "fbtrace_id": trace}}
         return _json(body, status=refusal.status, headers=headers)
+
+
+async def _broken(
+    state: ServerState, request: web.Request, headers: dict[str, str]
+) -> web.StreamResponse | None:
+    """Answer with a fault that is no error of the graph; None if there is none."""
+    if state.fault("graph_302", request):
+        return web.Response(status=302, headers={"Location": f"{state.base_url}/login/"})
+    if state.fault("graph_html", request):
+        return web.Response(text="<html>Log in</html>", content_type="text/html")
+    if state.fault("graph_reset", request):
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.content_length = 10_000
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await response.write(b'{"data":[')
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    if state.fault("graph_429", request):
+        if state.config.graph_retry_after_s:
+            headers["Retry-After"] = str(state.config.graph_retry_after_s)
+        raise GraphRefusal(
+            429, message="Application request limit reached", is_transient=True, code=4
+        )
+    return None
 
 
 def _check_token(state: ServerState, request: web.Request) -> None:
@@ -223,6 +251,7 @@ def _batch(state: ServerState, request: web.Request) -> list[int]:
     if rows and state.fault("graph_drop_id", request):
         rows.pop(state.chance.randrange(len(rows)))
     state.counters["graph_missing"] += len(ids) - len(rows)
+    state.answered_ids.update(ids)
     return rows
 
 

@@ -17,6 +17,7 @@ from citysplat_core.simulation.server.world import World
 
 FAULT_KINDS = (
     *("graph_500", "graph_timeout_400", "graph_drop_id", "tile_404", "tile_html"),
+    *("graph_429", "graph_302", "graph_html", "graph_reset"),
     *("tile_500", "tile_429", "tile_302", "tile_reset", "tile_garbage", "tile_cut"),
     *("stac_500", "stac_429", "stac_html", "stac_reset", "stac_cut"),
     *("cdn_500", "cdn_html", "cdn_reset", "cdn_truncate", "cdn_short", "cdn_corrupt", "cdn_slow"),
@@ -40,6 +41,7 @@ class ServerState:
         world: The images.
         config: The settings.
         images: Where photo bytes come from.
+        answered_ids: How often each id was answered in a batch.
         base_url: Address of the server, without a slash at the end; set when it listens.
     """
 
@@ -51,6 +53,7 @@ class ServerState:
     windows: FixedWindows = field(default_factory=FixedWindows)
     blocks: AddressBlocks = field(default_factory=AddressBlocks)
     counters: Counter[str] = field(default_factory=Counter)
+    answered_ids: Counter[str] = field(default_factory=Counter)
     scripts: list[ScriptedFault] = field(default_factory=list)
     tile_cache: dict[tuple[str, int, int, int, int], bytes] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
