@@ -60,15 +60,40 @@ def main() -> None:
 @click.option(
     "--positions", type=click.Path(path_type=Path), help="A CSV of their positions, else EXIF GPS."
 )
-def init(folder: Path, area: str, name: str, photos: Path | None, positions: Path | None) -> None:
+@click.option(
+    "--gpx",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A GPX track they were taken along, or a folder of tracks; may be given several times.",
+)
+@click.option("--panoramax", is_flag=True, help="Take the photos from Panoramax; needs no token.")
+def init(
+    folder: Path,
+    area: str,
+    name: str,
+    photos: Path | None,
+    positions: Path | None,
+    gpx: tuple[Path, ...],
+    *,
+    panoramax: bool,
+) -> None:
     """Write FOLDER/city.toml for an area and a source of photos.
 
-    Without --photos the source is Mapillary: get a free token at mapillary.com/developer and put it
-    into the environment variable MAPILLARY_TOKEN before `citysplat run`.
+    Without --photos and --panoramax the source is Mapillary: get a free token at
+    mapillary.com/developer and put it into the environment variable MAPILLARY_TOKEN before
+    `citysplat run`.
     """
-    city = new_city(folder, area=area, name=name, photos=photos, positions=positions)
+    city = new_city(
+        folder,
+        area=area,
+        name=name,
+        photos=photos,
+        positions=positions,
+        gpx=gpx,
+        panoramax=panoramax,
+    )
     console.print(f"Wrote {city.file}")
-    if photos is None:
+    if city.settings.source.kind == "mapillary":
         console.print("Next: export MAPILLARY_TOKEN=..., then")
     console.print(f"Next: citysplat run --city {folder}")
 
@@ -177,7 +202,10 @@ def export(
 @click.argument("town", type=click.Path(path_type=Path))
 @click.option("--port", default=8765, show_default=True)
 def serve_town(town: Path, port: int) -> None:
-    """Serve a simulated TOWN by Mapillary's protocol until Ctrl-C."""
+    """Serve a simulated TOWN by the protocols of Mapillary and Panoramax until Ctrl-C.
+
+    Panoramax's is at the address with /api at its end (source.panoramax_url).
+    """
     from citysplat_core.simulation.town_server import serve_town_forever
 
     serve_town_forever(town, port=port, on_ready=lambda url: console.print(f"Serving {url}"))

@@ -1,6 +1,7 @@
 """A new city file."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from citysplat_core.errors import ConfigError
@@ -36,6 +37,8 @@ def new_city(  # noqa: PLR0913 - one argument a line of the file
     name: str = "",
     photos: Path | None = None,
     positions: Path | None = None,
+    gpx: Sequence[Path] = (),
+    panoramax: bool = False,
     source: dict[str, str | int] | None = None,
     sections: str = "",
     truth: str = "",
@@ -47,8 +50,10 @@ def new_city(  # noqa: PLR0913 - one argument a line of the file
         folder: The city's folder; made if it is not there.
         area: ``west,south,east,north`` in degrees, or a GeoJSON file, which is copied.
         name: Name of the city; the folder's name if empty.
-        photos: Folder of the user's own photos; None: Mapillary.
+        photos: Folder of the user's own photos; None: a service.
         positions: CSV of their positions.
+        gpx: GPX tracks, files or folders, that they were taken along.
+        panoramax: Whether the service is Panoramax; else it is Mapillary.
         source: More values of the [source] section.
         sections: More sections, as TOML.
         truth: A simulated city's table of true poses, relative to the folder.
@@ -68,7 +73,7 @@ def new_city(  # noqa: PLR0913 - one argument a line of the file
     path = Path(area)
     is_file = area.endswith((".json", ".geojson")) or path.is_file()
     polygon = Area.from_geojson(path) if is_file else Area.from_bounds(area)
-    values = {**_source_of(photos, positions), **(source or {})}
+    values = {**_source_of(photos, positions, gpx, panoramax=panoramax), **(source or {})}
     lon, lat, alt_m = origin or (*(round(v, 7) for v in polygon.center()), 0.0)
     folder.mkdir(parents=True, exist_ok=True)
     if is_file:
@@ -88,21 +93,30 @@ def new_city(  # noqa: PLR0913 - one argument a line of the file
     return load_city(file)
 
 
-def _source_of(photos: Path | None, positions: Path | None) -> dict[str, str | int]:
+def _source_of(
+    photos: Path | None, positions: Path | None, gpx: Sequence[Path], *, panoramax: bool
+) -> dict[str, str | int | list[str]]:
     if photos is None:
-        if positions is not None:
+        if positions is not None or gpx:
             raise ConfigError(
-                "--positions without --photos",
+                f"{'--positions' if positions is not None else '--gpx'} without --photos",
                 expected="a folder of photos that the positions belong to",
                 fix="Add --photos FOLDER.",
             )
-        return {"kind": "mapillary"}
-    for given in (photos, positions):
+        return {"kind": "panoramax" if panoramax else "mapillary"}
+    if panoramax:
+        raise ConfigError(
+            "--panoramax with --photos",
+            expected="one source of photos for a city",
+            fix="Leave one of them out; nothing was written.",
+        )
+    for given in (photos, positions, *gpx):
         if given is not None and not given.exists():
             raise ConfigError(
                 f"{given} does not exist",
-                expected="a folder of photos, and a CSV if one is given",
+                expected="a folder of photos, and a CSV or GPX tracks if they are given",
                 fix="Check the path; nothing was written.",
             )
     table = {"positions_csv": str(positions.absolute())} if positions else {}
-    return {"kind": "folder", "path": str(photos.absolute()), **table}
+    tracks = {"gpx": [str(path.absolute()) for path in gpx]} if gpx else {}
+    return {"kind": "folder", "path": str(photos.absolute()), **table, **tracks}
