@@ -11,6 +11,7 @@ from citysplat_dagster.assets.mapping import build_mapping
 from citysplat_dagster.assets.matching import build_matches
 from citysplat_dagster.assets.plan import build_plan
 from citysplat_dagster.assets.splatting import build_splats
+from citysplat_dagster.box_rows import build_box_rows
 from citysplat_dagster.jobs import build_jobs
 from citysplat_dagster.partitions import partitions_of
 from citysplat_dagster.resources import CityResource
@@ -27,11 +28,15 @@ def build_defs(city: CityResource) -> dg.Definitions:
         city: The city; its ``plan.json`` defines the partitions.
     """
     settings = city.city.settings
-    assets = [*build_discovery(settings), *build_plan(settings)]
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        *build_discovery(settings),
+        *build_plan(settings),
+    ]
     partitions = None
     if (city.city.root / "plan.json").is_file():
         partitions = partitions_of(load_plan(city.city.root / "plan.json"))
         assets += [
+            build_box_rows(partitions),
             *build_photos(settings, partitions),
             *build_features(settings, partitions),
             *build_matches(settings, partitions),

@@ -11,8 +11,13 @@ from citysplat_core.storage import digest_of, digest_of_table, read_json, sha256
 
 def box_rows(box: str, plan: Path) -> str:
     """Digest what plan and catalog say of a box's photos; reads the rows of that box only."""
-    tables = [plan / "images.parquet", *sorted(plan.glob("*_by_box.parquet"))]
-    return digest_of([digest_of_table(table, where=[("box", "==", box)]) for table in tables])
+    where = [("box", "==", box)]
+    return digest_of([digest_of_table(table, where=where) for table in box_tables(plan)])
+
+
+def box_tables(plan: Path) -> list[Path]:
+    """List the tables of a plan that have rows of each box."""
+    return [plan / "images.parquet", *sorted(plan.glob("*_by_box.parquet"))]
 
 
 def fringe_members(plan: Path, *fringes: str) -> str:

@@ -10,7 +10,7 @@ from citysplat_core.storage.failures import (
 from citysplat_core.storage.files import published, read_json, sync_directory, write_json
 from citysplat_core.storage.fingerprint import digest_of, fingerprint, settings_dict, sha256_of
 from citysplat_core.storage.report import Progress, StepReport, no_progress
-from citysplat_core.storage.tables import digest_of_frame, digest_of_table
+from citysplat_core.storage.tables import digest_of_frame, digest_of_table, digests_by
 
 __all__ = [
     "Artifact",
@@ -22,6 +22,7 @@ __all__ = [
     "digest_of",
     "digest_of_frame",
     "digest_of_table",
+    "digests_by",
     "fingerprint",
     "no_progress",
     "published",

@@ -50,17 +50,45 @@ def digest_of_table(
         return _digest((pa.Table.from_batches([batch]) for batch in batches), names)
 
 
+def digests_by(file: Path, by: str) -> dict[str, str]:
+    """Hash the rows of a Parquet file for each value of a column of texts, in one pass.
+
+    Returns:
+        Value to 16 hex digits: what ``digest_of_table`` gives ``where`` the column has that value.
+    """
+    rows, keys = [np.empty(0, np.uint64)], []
+    with pq.ParquetFile(file) as source:
+        ordered = sorted(source.schema_arrow.names)
+        for batch in source.iter_batches(_ROWS_AT_ONCE):
+            table = pa.Table.from_batches([batch])
+            rows.append(_row_hashes(table, ordered))
+            keys.append(table.column(by).cast(pa.string()).combine_chunks())
+    encoded = pa.chunked_array(keys, pa.string()).combine_chunks().dictionary_encode()
+    codes, hashes = encoded.indices.to_numpy(), np.concatenate(rows)
+    order = np.lexsort((hashes, codes))
+    ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
+    groups = np.split(hashes[order], ends[:-1])
+    values = encoded.dictionary.to_pylist()
+    return {v: _name(ordered, group) for v, group in zip(values, groups, strict=False)}
+
+
 def _digest(parts: Iterable[pa.Table], names: Sequence[str]) -> str:
     ordered = sorted(str(name) for name in names)
-    rows = [np.empty(0, np.uint64)]
-    for part in parts:
-        row = np.zeros(part.num_rows, np.uint64)
-        for name in ordered:
-            # Like digits of a number: the same value in another column is another row.
-            row = _mixed(row * _MULTIPLIER ^ _hashes(part.column(name)))
-        rows.append(row)
+    rows = [np.empty(0, np.uint64), *(_row_hashes(part, ordered) for part in parts)]
+    return _name(ordered, np.sort(np.concatenate(rows)))
+
+
+def _row_hashes(part: pa.Table, ordered: Sequence[str]) -> NDArray[np.uint64]:
+    row = np.zeros(part.num_rows, np.uint64)
+    for name in ordered:
+        # Like digits of a number: the same value in another column is another row.
+        row = _mixed(row * _MULTIPLIER ^ _hashes(part.column(name)))
+    return row
+
+
+def _name(ordered: Sequence[str], sorted_rows: NDArray[np.uint64]) -> str:
     digest = hashlib.sha256("|".join(ordered).encode())
-    digest.update(np.sort(np.concatenate(rows)).tobytes())
+    digest.update(sorted_rows.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -103,7 +103,7 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
     @dg.asset(
         group_name=GROUP,
         partitions_def=partitions.boxes,
-        deps=["image_catalog", "box_plan"],
+        deps=["box_rows"],
         code_version=RECIPES["box_images"].code_version(settings),
         check_specs=[dg.AssetCheckSpec("photos_usable", asset="box_images")],
     )

@@ -16,6 +16,7 @@ from citysplat_core.storage import (
     digest_of_table,
     published,
 )
+from citysplat_dagster.box_rows import tell_changes
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
 from citysplat_dagster.results import result_of
@@ -51,7 +52,8 @@ def build_plan(settings: CitySettings) -> list[dg.AssetsDefinition]:
 
         made = city.produce(context, inputs={"image_catalog": catalog.version}, build=build)
         _publish(made.path / "plan.json", city.city.root / "plan.json", context)
-        return result_of(made)
+        changed = tell_changes(context, made.path)
+        return result_of(made, more={"boxes_with_other_photos": changed})
 
     return [box_plan]
 

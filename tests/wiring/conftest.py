@@ -56,9 +56,9 @@ class TinySteps:
         return StepReport(counts=counts, skipped=self.skips.get((asset, key), ""))
 
     def discover_images(self, _area: Area, *, out: Path, **_: Any) -> StepReport:
-        found = self.catalog[["image_id", "lon", "lat"]]
-        found.to_parquet(out / "found.parquet")
-        found[:0].to_parquet(out / "gone.parquet")
+        images, is_there = self.catalog[["image_id", "lon", "lat"]], self.catalog.status == "listed"
+        images[is_there].to_parquet(out / "found.parquet")
+        images[~is_there].to_parquet(out / "gone.parquet")
         rows = [{"z": 14, "x": 1, "y": 1, "state": "failed" if self.open_tiles else "complete"}]
         write_table(table_of(rows, TILES_SCHEMA), out / "tiles.parquet")
         tiles = {"tiles_failed": self.open_tiles, "tiles_unknown": 0, "tiles_complete": 1}
@@ -66,10 +66,12 @@ class TinySteps:
 
     def build_catalog(self, _ledger: Path, *, out: Path, **_: Any) -> StepReport:
         self.catalog.to_parquet(out / "catalog.parquet")
+        self.catalog[["image_id"]].to_parquet(out / "scores.parquet")
         return self._step("image_catalog", "", out, listed=len(self.catalog))
 
     def fetch_box_images(self, box: str, *, out: Path, **_: Any) -> StepReport:
-        return self._step("box_images", box, out, images=10, ok=9)
+        none = dict.fromkeys(("superfluous", "gone", "failed", "failed_to_retry"), 0)
+        return self._step("box_images", box, out, images=10, ok=9, rejected=1, **none)
 
     def extract_box_features(self, box: str, *, out: Path, **_: Any) -> StepReport:
         return self._step("box_features", box, out, n_images=9)
