@@ -102,7 +102,7 @@ class ViewFetch:
 
     def _must_look(self, row: Row) -> bool:
         """Say whether a panorama may have changed under its id; a service's never does."""
-        return row["source"] == "folder"
+        return bool(row["source"] == "folder")
 
     def _kept(self, row: Row, content: str) -> PhotoResult | None:
         photo = self.store.find(row["image_id"], self.size_px, origin=self._origin(row, content))
