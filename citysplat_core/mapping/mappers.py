@@ -120,7 +120,7 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
         min_num_matches=job.settings.min_matches,
         min_model_size=job.settings.min_model_size,
     )
-    if _keeps_all_intrinsics(job):
+    if keeps_all_intrinsics(job):
         options.mapper.bundle_adjustment.refine_focal_length = False
         options.mapper.bundle_adjustment.refine_extra_params = False
     with ThreadPoolExecutor(1) as pool:  # COLMAP releases the lock, so that this thread can beat
@@ -131,7 +131,7 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
     return by_size(models.values(), job.settings.min_model_size)
 
 
-def _keeps_all_intrinsics(job: MapJob) -> bool:
+def keeps_all_intrinsics(job: MapJob) -> bool:
     """Say whether no camera is refined: it is all or nothing in the global mapper.
 
     A wish to keep some intrinsics keeps all of them; only the exact cameras of views of panoramas,

@@ -1,7 +1,15 @@
+from dataclasses import replace
+
+import pycolmap
 import pytest
 
 from citysplat_core.errors import MappingError
-from citysplat_core.mapping.mappers import MapJob, incremental_options, run_mapper
+from citysplat_core.mapping.mappers import (
+    MapJob,
+    incremental_options,
+    keeps_all_intrinsics,
+    run_mapper,
+)
 from citysplat_core.settings import MappingSettings
 
 
@@ -45,3 +53,16 @@ def test_settings_reach_the_options(job):
     assert options.random_seed == 5
     assert set(options.constant_cameras) == {7}
     assert options.min_model_size == 6
+
+
+@pytest.mark.parametrize(
+    ("fixed", "keeps"),
+    [(set(), False), ({1}, True), ({2}, False), ({1, 2}, True), ({1, 2, 3}, True), ({2, 3}, False)],
+)
+def test_exact_views_beside_guessed_lenses_do_not_stop_these_from_being_refined(job, fixed, keeps):
+    models = {1: "RADIAL", 2: "SIMPLE_PINHOLE", 3: "SIMPLE_PINHOLE"}
+    with pycolmap.Database.open(job.database) as database:
+        for number, model in models.items():
+            camera = pycolmap.Camera.create_from_model_name(number, model, 500.0, 640, 480)
+            database.write_camera(camera, use_camera_id=True)
+    assert keeps_all_intrinsics(replace(job, fixed_cameras=frozenset(fixed))) == keeps

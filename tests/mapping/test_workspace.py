@@ -51,6 +51,20 @@ def test_known_lenses_with_many_photos_are_refined(built):
     assert built(n_boxes=1, min_refine_images=30)[1].fixed_cameras == frozenset()
 
 
+def test_exact_lenses_of_panorama_views_are_never_refined(make_street, make_artifacts, fresh):
+    artifacts = make_artifacts(make_street())
+    path = artifacts.box_images["030"] / "cameras.parquet"
+    cameras = pd.read_parquet(path).assign(model="SIMPLE_PINHOLE", has_prior_focal=True)
+    cameras.to_parquet(path)
+    workspace = build_workspace(
+        "030",
+        **artifacts.inputs("030"),
+        work=fresh("w"),
+        settings=MappingSettings(min_refine_images=3),
+    )
+    assert workspace.fixed_cameras == {7}
+
+
 def test_unknown_lenses_are_always_refined(make_street, make_artifacts, fresh):
     artifacts = make_artifacts(make_street())
     path = artifacts.box_images["030"] / "cameras.parquet"

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.matching.pairs import (
+    NO_PANORAMA,
     NO_SEQUENCE,
     propose_fringe_pairs,
     propose_sequence_pairs,
@@ -55,6 +56,25 @@ def test_photos_that_look_away_from_each_other_are_no_pair():
     heading = np.array([0.0, 10.0, 180.0, np.nan])
     pairs = propose_spatial_pairs(line(4, 1.0), heading, alone(4), max_turn_deg=100.0)
     assert as_set(pairs) == {(0, 1), (0, 3), (1, 3), (2, 3)}
+
+
+def test_views_of_one_panorama_are_never_a_pair_and_take_no_place_of_a_neighbour():
+    # Three panoramas of four views and one photo, 5 m apart.
+    place = np.repeat(line(4), (4, 4, 4, 1), axis=0)
+    panorama = np.repeat([0, 1, 2, NO_PANORAMA], (4, 4, 4, 1))
+    pairs = propose_spatial_pairs(
+        place, unknown(13), alone(13), panorama, radius_m=20.0, max_neighbours=4
+    )
+    first, second = panorama[pairs[:, 0]], panorama[pairs[:, 1]]
+    assert not ((first == second) & (first != NO_PANORAMA)).any()
+    assert min(np.bincount(pairs.ravel(), minlength=13)) >= 4
+
+
+def test_views_of_one_panorama_on_two_sides_of_a_border_are_never_a_pair():
+    pairs = propose_fringe_pairs(
+        np.zeros((4, 2)), unknown(4), alone(4), np.array([0, 0, 1, 1]), np.array([5, 6, 5, 7])
+    )
+    assert as_set(pairs) == {(0, 3), (1, 2), (1, 3)}
 
 
 def test_the_heading_is_not_asked_inside_a_sequence():
