@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from citysplat_core.city.status import BOX_STAGES
 from citysplat_core.geography import load_plan
@@ -56,7 +57,7 @@ def summarize(city: City) -> dict[str, Any]:
         "pairs": _pairs(store, boxes, fringes),
         "registered": None if cameras is None else len(cameras),
         "components": _sum(store, "sparse_model", boxes, "n_components"),
-        "position_error_m": _position_error(truth, cameras),
+        "position_error_m": _position_error(truth, _as_taken(store, truth, cameras)),
         "gps_residual_m": _quantiles(None if cameras is None else cameras["gps_residual_m"]),
         "seam_m": _count(store.find("city_alignment"), "seam_after_median_m"),
         **_splats(store, boxes),
@@ -114,6 +115,25 @@ def _cameras(store: ArtifactStore) -> pd.DataFrame | None:
 def _truth(city: City) -> pd.DataFrame | None:
     name = city.settings.truth
     return pd.read_parquet(city.root / name) if name else None
+
+
+def _as_taken(
+    store: ArtifactStore, truth: pd.DataFrame | None, cameras: pd.DataFrame | None
+) -> pd.DataFrame | None:
+    """Name the views of panoramas as the panoramas, which is what the truth knows."""
+    artifact = store.find("image_catalog")
+    if truth is None or cameras is None or artifact is None:
+        return cameras
+    catalog = artifact.path / "catalog.parquet"
+    if "panorama_id" not in pq.read_schema(catalog).names:
+        return cameras  # made by an older version
+    views = pd.read_parquet(
+        catalog,
+        columns=["image_id", "panorama_id"],
+        filters=[("status", "==", "listed")],
+    ).dropna()
+    panoramas = cameras["image_id"].map(views.set_index("image_id")["panorama_id"])
+    return cameras.assign(image_id=panoramas.fillna(cameras["image_id"]))
 
 
 def _position_error(
