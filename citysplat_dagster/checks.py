@@ -53,16 +53,24 @@ def catalog_checks(made: Artifact) -> Checks:
 
 
 def photo_checks(made: Artifact) -> Checks:
-    """Ask that at least half of the box's photos can be used."""
-    numbers = _numbers(made, "images", "ok")
+    """Ask that at least half of the photos that are needed can be used, and that none failed."""
+    numbers = _numbers(made, "images", "ok", "superfluous", "rejected", "gone")
+    needed = numbers["images"] - numbers["superfluous"]
+    failed = _numbers(made, "failed", "failed_to_retry")
     return [
         _check(
             made,
             "photos_usable",
-            passed=numbers["images"] > 0 and numbers["ok"] >= MIN_PHOTO_SHARE * numbers["images"],
+            passed=numbers["images"] > 0 and numbers["ok"] >= MIN_PHOTO_SHARE * needed,
             numbers=numbers,
-            expected=f"a share of {MIN_PHOTO_SHARE} of the photos",
-        )
+            expected=f"a share of {MIN_PHOTO_SHARE} of the photos that no other photo replaces",
+        ),
+        dg.AssetCheckResult(
+            check_name="photos_fetched",
+            passed=failed["failed"] == 0,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={**failed, "expected": "no failed photo; the next run asks for those again"},
+        ),
     ]
 
 

@@ -25,6 +25,7 @@ from citysplat_core.storage import (
 )
 from citysplat_core.storage.object_store import ObjectStore
 from citysplat_dagster.machine import machine_dir
+from citysplat_dagster.rates import Rate
 from citysplat_dagster.recipes import RECIPES
 
 CITY_VARIABLE = "CITYSPLAT_CITY"
@@ -145,16 +146,23 @@ class CityResource:
         return made
 
     def progress(self, context: dg.AssetExecutionContext) -> Progress:
-        """Give a callback that tells listeners at once and the run's log every 10 seconds."""
+        """Give a callback that tells listeners at once and the run's log every 10 seconds.
+
+        Both get the note with the rate and the time left; what a step says before it begins goes
+        into the log at once.
+        """
         asset, partition = _name(context)
+        rate = Rate()
         last = [time.monotonic()]
 
         def progress(done: int, total: int, note: str) -> None:
+            told = rate.told(done, total, note)
             for listener in _listeners:
-                listener(asset, partition, done, total, note)
-            if time.monotonic() - last[0] >= _LOG_EVERY_S:
+                listener(asset, partition, done, total, told)
+            is_announcement = done == 0 and ":" in note
+            if is_announcement or time.monotonic() - last[0] >= _LOG_EVERY_S:
                 last[0] = time.monotonic()
-                context.log.info("%s %s: %s of %s %s", asset, partition, done, total or "?", note)
+                context.log.info("%s %s: %s of %s %s", asset, partition, done, total or "?", told)
 
         return progress
 

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from citysplat_core.geography import CityFrame
@@ -12,7 +13,7 @@ from citysplat_core.imagery.contact_sheet import write_contact_sheet
 from citysplat_core.imagery.download_estimate import DownloadEstimate
 from citysplat_core.imagery.fetching import PhotoFetch
 from citysplat_core.imagery.masks.combine import make_masks
-from citysplat_core.imagery.photo_output import write_photos
+from citysplat_core.imagery.photo_output import content_digest, write_photos
 from citysplat_core.imagery.photo_rows import rows_of, rows_with_same_cameras
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.rules import SUPERFLUOUS, refuse_before_download, refuse_by_scores
@@ -102,7 +103,8 @@ def fetch_box_images(  # noqa: PLR0913 - the contract of a step
     )
     write_photos(out, photos)
     sheet = write_contact_sheet(photos, out / "sheet.jpg")
-    return masked.added_to(_report(box, photos, estimate, sheet))
+    report = masked.added_to(_report(box, photos, estimate, sheet))
+    return replace(report, counts={**report.counts, "content_digest": content_digest(out)})
 
 
 def _accept(photos: Sequence[BoxPhoto], catalog: Path) -> None:

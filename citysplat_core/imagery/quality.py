@@ -59,8 +59,8 @@ def score_photo(body: bytes) -> Quality:
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(gray))
     crete = max(_crete(gray, axis=0), _crete(gray, axis=1))
     laplacian = _laplacian_variance(gray) / (deviation**2 + 25.0)
-    dark = cv2.countNonZero(cv2.compare(gray, _DARK, cv2.CMP_LE))
-    bright = cv2.countNonZero(cv2.compare(gray, _BRIGHT, cv2.CMP_GE))
+    dark = cv2.countNonZero(cv2.inRange(gray, 0, _DARK))
+    bright = cv2.countNonZero(cv2.inRange(gray, _BRIGHT, 255))
     return Quality(
         blur_score=-6.0 * crete + 0.5 * math.log(laplacian + 1e-6),
         crete=crete,

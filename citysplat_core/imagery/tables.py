@@ -132,6 +132,12 @@ IMAGES_SCHEMA = pa.schema(
 )
 """The photos of a box, sorted by colmap_id; status is ``ok``, ``failed`` or ``rejected``."""
 
+PHOTO_SCORES = (
+    *("blur_score", "luminance_mean", "luminance_std", "crete", "laplacian"),
+    *("dark_share", "bright_share", "dhash"),
+)
+"""Columns of the photos that rules judge by; no later step reads them."""
+
 CAMERAS_SCHEMA = pa.schema(
     [
         ("camera_id", pa.int32()),

@@ -88,7 +88,7 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
                 work=work,
                 progress=progress,
             )
-            return _with_digest(report, out / "catalog.parquet")
+            return _with_digest(report, out / "catalog.parquet", out / "scores.parquet")
 
         inputs = {"tile_ledger": ledger.version} | _retry_of(city.find("image_catalog"))
         made = city.produce(context, inputs=inputs, build=build)
@@ -105,7 +105,10 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
         partitions_def=partitions.boxes,
         deps=["box_rows"],
         code_version=RECIPES["box_images"].code_version(settings),
-        check_specs=[dg.AssetCheckSpec("photos_usable", asset="box_images")],
+        check_specs=[
+            dg.AssetCheckSpec("photos_usable", asset="box_images"),
+            dg.AssetCheckSpec("photos_fetched", asset="box_images"),
+        ],
     )
     def box_images(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
@@ -134,6 +137,7 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
             )
 
         inputs = {"rows": box_rows(box, plan.path), **file_version("mask_model", mask_model)}
+        inputs |= _fetch_again(city.find("box_images", box))
         made = city.produce(context, inputs=inputs, build=build)
         return result_of(made, photo_checks(made))
 
@@ -165,6 +169,18 @@ def _retry_of(current: Artifact | None) -> dict[str, str]:
         return {}
     if int(current.counts.get("failed_to_retry", 0)):
         return {"as_of": datetime.now(UTC).date().isoformat()}
+    return {k: v for k, v in current.manifest["inputs"].items() if k == "as_of"}
+
+
+def _fetch_again(current: Artifact | None) -> dict[str, str]:
+    """Say that photos which failed are asked for again by the next run.
+
+    The photo cache keeps the others, and what hangs on the box stays as it is if they fail again.
+    """
+    if current is None:
+        return {}
+    if int(current.counts.get("failed_to_retry", 0)):
+        return {"as_of": datetime.now(UTC).isoformat(timespec="seconds")}
     return {k: v for k, v in current.manifest["inputs"].items() if k == "as_of"}
 
 
