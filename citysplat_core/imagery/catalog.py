@@ -27,6 +27,10 @@ from citysplat_core.storage import Progress, StepReport
 
 _LOG = logging.getLogger(__name__)
 _DEFAULT_PANORAMAS = PanoramaSettings()
+_COUNTED = (
+    *("status", "reason", "source", "computed_lon", "altitude_m"),
+    *("is_pano", "panorama_id", "sequence_id", "creator"),
+)
 
 
 def build_catalog(
@@ -67,6 +71,7 @@ def build_catalog(
     """
     found = read_table(tile_ledger / "found.parquet", FOUND_SCHEMA)
     described = source.describe(found, work=work, progress=progress)
+    del found
     described = with_tombstones(described, tile_ledger, source.name)
     described = add_views(described, panoramas)
     described = _sorted(described)
@@ -107,6 +112,7 @@ def _sorted(described: pa.Table) -> pa.Table:
 
 def _counts(catalog: pa.Table) -> dict[str, int | float | str]:
     status = _tally(catalog.column("status"))
+    catalog = catalog.select(_COUNTED)  # a filtered copy of all columns would double the memory
     listed = catalog.filter(pc.equal(catalog.column("status"), "listed"))
     # A panorama is counted once, and not by the sequences that its views make.
     taken = pc.is_in(catalog.column("status"), pa.array(["listed", "cut", "excluded"]))

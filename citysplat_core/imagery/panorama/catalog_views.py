@@ -16,6 +16,7 @@ from citysplat_core.imagery.panorama.rig import (
     views_of_rig,
 )
 from citysplat_core.imagery.panorama.telling import coverage_of, is_panorama
+from citysplat_core.imagery.tables import slices_of
 from citysplat_core.settings import PanoramaSettings
 
 EXCLUDED_BY_SETTING: Final = "panorama: left out by panoramas.use"
@@ -23,6 +24,7 @@ _NOT_COVERED: Final = "panorama: it shows none of the rig's views whole"
 _TOLD_BY: Final = ("camera_type", "is_pano", "source", "make", "model", "width", "height")
 _CROP: Final = ("pano_left", "pano_top", "pano_width", "pano_height")
 _ROTATION: Final = ("rotation_x", "rotation_y", "rotation_z")
+_ROWS_AT_ONCE: Final = 20_000
 _Floats = NDArray[np.float64]
 
 
@@ -42,8 +44,10 @@ def add_views(described: pa.Table, settings: PanoramaSettings) -> pa.Table:
     Returns:
         The same columns; new rows at the end.
     """
-    rows = described.select(_TOLD_BY).to_pylist()
-    panoramas = np.array([is_panorama(row) for row in rows], dtype=bool)
+    # In parts: a city has more rows than there should be dictionaries at a time.
+    parts = slices_of(described.select(_TOLD_BY), _ROWS_AT_ONCE)
+    told = (is_panorama(row) for part in parts for row in part.to_pylist())
+    panoramas = np.fromiter(told, dtype=bool, count=described.num_rows)
     listed = np.asarray(pc.equal(described.column("status"), "listed").to_numpy(), dtype=bool)
     described = _set(described, "is_pano", pa.array(panoramas))
     chosen = np.flatnonzero(panoramas & listed)
@@ -56,15 +60,15 @@ def add_views(described: pa.Table, settings: PanoramaSettings) -> pa.Table:
         key = tuple(repr(value) for value in row.values())
         if key not in known:
             known[key] = _views_of(row, settings)
-        views, reason = known[key]
-        rig.append(views)
+        shown, reason = known[key]
+        rig.append(shown)
         reasons.append(reason)
     described = _marked(described, chosen, reasons)
-    parts = [
-        _view_rows(described, chosen, [views[number] for views in rig], number)
+    views = [
+        _view_rows(described, chosen, [each[number] for each in rig], number)
         for number in range(len(settings.yaw_deg))
     ]
-    return pa.concat_tables([described, *parts])
+    return pa.concat_tables([described, *views])
 
 
 def _views_of(row: dict[str, Any], settings: PanoramaSettings) -> tuple[list[View | None], str]:
