@@ -28,6 +28,7 @@ TITLES = {
     "photos": "Photos: from ids to files on disk",
     "tiles": "Tile decoding",
 }
+PARTS = (*TITLES, "quality", "planning")
 PLAN_ROWS = 1_200_000
 
 
@@ -36,6 +37,7 @@ def main() -> None:
     options = _parser().parse_args()
     if options.quick:
         options.images, options.repeats, options.tile_images = 120, 1, 500
+        options.only = [part for part in options.only if part != "planning"]
     plan = Plan(
         images=options.images,
         serial_images=max(20, options.images // 10),
@@ -45,14 +47,13 @@ def main() -> None:
         missing=_missing(without_peers=options.no_peers),
         say=_say,
     )
-    tables = {
-        "metadata": metadata_figures(plan),
-        "photos": photo_figures(plan),
-        "tiles": tile_figures(plan),
-    }
+    measures = {"metadata": metadata_figures, "photos": photo_figures, "tiles": tile_figures}
+    tables = {name: measures[name](plan) for name in options.only if name in measures}
     for name, figures in tables.items():
         _print_table(TITLES[name], figures)
-    values = _ratios(tables) | _quality() | _planning(options)
+    values = _ratios(tables)
+    values |= _quality(wanted="quality" in options.only)
+    values |= _planning(wanted="planning" in options.only)
     for name, value in values.items():
         print(f"{name:26}{_shown(value)}")
     if options.json:
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency-ms", type=float, default=50.0, help="of the local server (50)")
     add("--quick", action="store_true", help="120 images, one run: shows that it works, no more")
     add("--no-peers", action="store_true", help="install and run no peer; the ratios are null")
-    add("--no-planning", action="store_true", help="leave out the plan of 1.2 million images")
+    add("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: all")
     add("--json", action="store_true", help="end with one line of JSON")
     return parser
 
@@ -101,25 +102,31 @@ def _print_table(title: str, figures: list[Figure]) -> None:
 
 def _ratios(tables: dict[str, list[Figure]]) -> dict[str, float | None]:
     print()
+    metadata, photos = tables.get("metadata", []), tables.get("photos", [])
     return {
-        "metadata_cpu_ratio": _cpu_ratio(tables["metadata"]),
-        "metadata_rate_ratio": _rate_ratio(tables["metadata"]),
-        "photo_cpu_ratio": _cpu_ratio(tables["photos"]),
-        "tile_decode_ratio": _cpu_ratio(tables["tiles"]),
+        "metadata_cpu_ratio": _cpu_ratio(metadata),
+        "metadata_rate_ratio": _rate_ratio(metadata),
+        "photo_cpu_ratio": _cpu_ratio(photos),
+        "tile_decode_ratio": _cpu_ratio(tables.get("tiles", [])),
     }
 
 
 def _cpu_ratio(figures: list[Figure]) -> float | None:
-    ours, peers = figures[0], [f.cpu_ms for f in figures[1:] if f.right]
-    return min(peers) / ours.cpu_ms if peers and ours.right else None
+    """Divide the best peer's CPU by ours: by the first of our rows, the others are told only."""
+    ours = [f.cpu_ms for f in figures if f.right and f.client.startswith(OURS)]
+    peers = [f.cpu_ms for f in figures if f.right and not f.client.startswith(OURS)]
+    return min(peers) / ours[0] if peers and ours else None
 
 
 def _rate_ratio(figures: list[Figure]) -> float | None:
-    ours, peers = figures[0], [f.rate for f in figures[1:] if f.right]
-    return ours.rate / max(peers) if peers and ours.right else None
+    ours = [f.rate for f in figures if f.right and f.client.startswith(OURS)]
+    peers = [f.rate for f in figures if f.right and not f.client.startswith(OURS)]
+    return ours[0] / max(peers) if peers and ours else None
 
 
-def _quality() -> dict[str, float | None]:
+def _quality(*, wanted: bool) -> dict[str, float | None]:
+    if not wanted:
+        return {"quality_images_per_cpu_s": None}
     _say("quality scores")
     try:
         values = importlib.import_module("quality").measure_quality()
@@ -128,9 +135,9 @@ def _quality() -> dict[str, float | None]:
     return {"quality_images_per_cpu_s": float(values["quality_images_per_cpu_s"])}
 
 
-def _planning(options: argparse.Namespace) -> dict[str, float | None]:
+def _planning(*, wanted: bool) -> dict[str, float | None]:
     names = ("plan_seconds_1200k", "plan_rss_mb_1200k")
-    if options.no_planning or options.quick:
+    if not wanted:
         return dict.fromkeys(names)
     _say(f"planning {PLAN_ROWS} images, in a process of its own")
     code = f"import json, planning; print(json.dumps(planning.measure_plan({PLAN_ROWS})))"

