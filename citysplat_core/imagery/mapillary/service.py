@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from citysplat_core.errors import StorageError
 from citysplat_core.geography import Area
+from citysplat_core.imagery.look_times import LookTimes
 from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
 from citysplat_core.imagery.mapillary.detections import DetectionFetcher, DetectionStore, Said
 from citysplat_core.imagery.mapillary.entities import described_table
@@ -25,7 +25,8 @@ from citysplat_core.imagery.mapillary.tile_budget import TileBudget
 from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileFetcher, TileResult, tile_row
 from citysplat_core.imagery.photo_store import PhotoStore
-from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
+from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -36,10 +37,10 @@ from citysplat_core.imagery.tables import (
 from citysplat_core.imagery.tile_merge import unique_by_id
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
-from citysplat_core.storage import Progress, read_json, write_json
+from citysplat_core.storage import Progress
 
 _ROWS_AT_ONCE = 5000
-_METADATA_AT_ONCE = 8
+_METADATA_AT_ONCE = 32
 
 
 class MapillarySource:
@@ -78,7 +79,9 @@ class MapillarySource:
 
     def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every image of the area; see ``ImageSource.discover``."""
-        return run_async(self._discover(area, self._not_before(work, refresh=refresh), progress))
+        return run_async(
+            self._discover(area, self._times(work).not_before(refresh=refresh), progress)
+        )
 
     async def _discover(self, area: Area, not_before: float, progress: Progress) -> Discovery:
         addresses = area.tiles()
@@ -105,7 +108,7 @@ class MapillarySource:
     def describe(self, found: pa.Table, *, work: Path, progress: Progress) -> pa.Table:
         """Return the metadata of the images; see ``ImageSource.describe``."""
         ledger = self._folder / "metadata.sqlite"
-        fresh = self._freshness(work)
+        fresh = self._times(work).freshness()
         with one_run_at_a_time(ledger, progress, found.num_rows):
             run_async(self._describe(found, ledger, fresh, progress))
         with EntityStore(ledger) as store:
@@ -142,27 +145,15 @@ class MapillarySource:
         progress: Progress,
     ) -> list[PhotoResult]:
         """Bring photos into the store; see ``ImageSource.fetch_photos``."""
-        results: dict[str, PhotoResult] = {}
-        for request in wanted:
-            photo = store.find(request.image_id, size_px)
-            if photo is not None:
-                results[request.image_id] = fetched(request.image_id, photo)
-        missing = [r.image_id for r in wanted if r.image_id not in results]
-        store.require_space(len(missing), size_px)
-        progress(len(results), len(wanted), "photos")
-
-        def done(result: PhotoResult) -> None:
-            results[result.image_id] = result
-            progress(len(results), len(wanted), "photos")
-
-        if missing:
-            try:
-                run_async(self._fetch_photos(missing, store, size_px, n_threads, done))
-            except StorageError as error:
-                kept = sum(result.state == "ok" for result in results.values())
-                seen = f"{error.seen}; {kept} of {len(wanted)} photos are kept"
-                raise StorageError(seen, expected=error.expected, fix=error.fix) from error
-        return [results[request.image_id] for request in wanted]
+        return fetch_missing(
+            wanted,
+            store,
+            size_px=size_px,
+            progress=progress,
+            download=lambda ids, done: run_async(
+                self._fetch_photos(ids, store, size_px, n_threads, done)
+            ),
+        )
 
     async def _fetch_photos(
         self,
@@ -203,6 +194,9 @@ class MapillarySource:
             )
             return await fetcher.fetch(image_ids)
 
+    def _times(self, work: Path) -> LookTimes:
+        return LookTimes(self._settings, self._clock, work)
+
     def _http(self) -> Http:
         return Http(self._token, self._settings.connections, self._settings.read_timeout_s)
 
@@ -238,28 +232,6 @@ class MapillarySource:
             not_before=not_before,
             clock=self._clock,
         )
-
-    def _not_before(self, work: Path, *, refresh: bool = False) -> float:
-        """Return the oldest answer that this run may use, the same before and after a kill."""
-        started_at = self._started_at(work)
-        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
-
-    def _freshness(self, work: Path) -> Freshness:
-        """Return which metadata this run may use, the same before and after a kill."""
-        started_at = self._started_at(work)
-        return Freshness(
-            known_after=started_at - self._settings.metadata_max_age_days * 86_400.0,
-            gone_after=started_at - self._settings.max_age_hours * 3600.0,
-            started_at=started_at,
-            now=self._clock(),
-        )
-
-    def _started_at(self, work: Path) -> float:
-        path = work / "started.json"
-        if not path.is_file():
-            work.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"started_at": self._clock()})
-        return float(read_json(path)["started_at"])
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:

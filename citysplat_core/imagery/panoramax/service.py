@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from citysplat_core.geography import Area
+from citysplat_core.imagery.look_times import LookTimes
 from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
 from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
 from citysplat_core.imagery.mapillary.graph_pace import MachinePace
@@ -24,7 +25,8 @@ from citysplat_core.imagery.panoramax.search import SearchClient
 from citysplat_core.imagery.panoramax.tiles import TileAddress, TileResult, TileSearcher
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.preparing import prepared_photo
-from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName, fetched
+from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
+from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -35,7 +37,7 @@ from citysplat_core.imagery.tables import (
 )
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
-from citysplat_core.storage import Progress, read_json, write_json
+from citysplat_core.storage import Progress
 
 _ROWS_AT_ONCE = 5000
 _SEARCHES_AT_ONCE = 4
@@ -75,7 +77,9 @@ class PanoramaxSource:
 
     def discover(self, area: Area, *, work: Path, refresh: bool, progress: Progress) -> Discovery:
         """List every photo of the area; see ``ImageSource.discover``."""
-        return run_async(self._discover(area, self._not_before(work, refresh=refresh), progress))
+        return run_async(
+            self._discover(area, self._times(work).not_before(refresh=refresh), progress)
+        )
 
     async def _discover(self, area: Area, not_before: float, progress: Progress) -> Discovery:
         addresses = area.tiles()
@@ -114,7 +118,7 @@ class PanoramaxSource:
         Discovery has brought it along, so that only what a deleted cache has lost is asked for.
         """
         with one_run_at_a_time(self._ledger, progress, found.num_rows):
-            run_async(self._describe(found, self._freshness(work), progress))
+            run_async(self._describe(found, self._times(work).freshness(), progress))
         with self._items() as items:
             parts = [_described(part, items) for part in slices_of(found, _ROWS_AT_ONCE)]
         return pa.concat_tables([DESCRIBED_SCHEMA.empty_table(), *parts])
@@ -146,22 +150,15 @@ class PanoramaxSource:
         Instances offer 500, 2048 pixels and the original: any other width is made from the next
         larger one.
         """
-        results: dict[str, PhotoResult] = {}
-        for request in wanted:
-            photo = store.find(request.image_id, size_px)
-            if photo is not None:
-                results[request.image_id] = fetched(request.image_id, photo)
-        missing = sorted({request.image_id for request in wanted} - set(results))
-        progress(len(results), len(wanted), "photos")
-        if missing:
-            store.require_space(len(missing), size_px)
-
-            def done(result: PhotoResult) -> None:
-                results[result.image_id] = result
-                progress(len(results), len(wanted), "photos")
-
-            run_async(self._fetch_photos(missing, store, size_px, n_threads, done))
-        return [results[request.image_id] for request in wanted]
+        return fetch_missing(
+            wanted,
+            store,
+            size_px=size_px,
+            progress=progress,
+            download=lambda ids, done: run_async(
+                self._fetch_photos(ids, store, size_px, n_threads, done)
+            ),
+        )
 
     async def _fetch_photos(
         self,
@@ -187,6 +184,9 @@ class PanoramaxSource:
                 )
                 await fetcher.fetch_all(ids, done)
 
+    def _times(self, work: Path) -> LookTimes:
+        return LookTimes(self._settings, self._clock, work)
+
     def _http(self) -> FollowingHttp:
         return FollowingHttp(Token(""), self._settings.connections, self._settings.read_timeout_s)
 
@@ -210,28 +210,6 @@ class PanoramaxSource:
 
     def _items(self) -> EntityStore:
         return EntityStore(self._ledger)
-
-    def _not_before(self, work: Path, *, refresh: bool = False) -> float:
-        """Return the oldest answer that this look may use, the same before and after a kill."""
-        started_at = self._started_at(work)
-        return started_at if refresh else started_at - self._settings.max_age_hours * 3600.0
-
-    def _freshness(self, work: Path) -> Freshness:
-        """Return which metadata this run may use, the same before and after a kill."""
-        started_at = self._started_at(work)
-        return Freshness(
-            known_after=started_at - self._settings.metadata_max_age_days * 86_400.0,
-            gone_after=started_at - self._settings.max_age_hours * 3600.0,
-            started_at=started_at,
-            now=self._clock(),
-        )
-
-    def _started_at(self, work: Path) -> float:
-        path = work / "started.json"
-        if not path.is_file():
-            work.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"started_at": self._clock()})
-        return float(read_json(path)["started_at"])
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:
