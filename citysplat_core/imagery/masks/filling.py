@@ -10,7 +10,6 @@ _JOIN = 0.035  # edges closer than this share of the width belong together
 _MIN_EDGE_PX = 0.0008  # share of the picture's pixels that a thing has at least as edges
 _REACH = 0.04  # a thing this close to a border reaches it, however small
 _MAX_REACH = 0.3  # the same for one that spans half of the border
-_MARGIN = 0.004
 
 
 def covered_region(edges: Mask, likely: Mask) -> Mask:
@@ -37,9 +36,7 @@ def covered_region(edges: Mask, likely: Mask) -> Mask:
     if not region.any():
         return region
     region = _without_holes(_closed(region, round(_JOIN * width)))
-    size = 2 * max(1, round(_MARGIN * width)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return np.asarray(cv2.dilate(region.astype(np.uint8), disc) > 0)
+    return np.asarray(cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _grown(edges: Mask, likely: Mask) -> Mask:
