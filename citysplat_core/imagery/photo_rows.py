@@ -101,4 +101,9 @@ def rows_with_same_cameras(catalog: Path, rows: list[dict[str, Any]]) -> list[di
     for name in ("make", "model"):
         values = pa.array(sorted({row[name] for row in rows}, key=str), pa.string())
         keep = pc.and_(keep, pc.is_in(table.column(name), values))
-    return list(table.filter(keep).to_pylist())
+    # A device belongs to a creator or a sequence: what others took with that model is not it.
+    owned = pc.equal(table.column("source"), "folder")
+    for name in ("creator_id", "creator", "sequence_id"):
+        values = pa.array(sorted({row[name] for row in rows if row[name]}), pa.string())
+        owned = pc.or_(owned, pc.is_in(table.column(name), values))
+    return list(table.filter(pc.and_(keep, owned)).to_pylist())
