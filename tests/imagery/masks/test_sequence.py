@@ -1,7 +1,9 @@
+import json
 import time
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from citysplat_core.imagery.masks.sequence import WIDTH_PX, chosen_photos, static_region
@@ -98,6 +100,40 @@ def test_photos_are_chosen_apart_and_grouped_by_direction():
     lost = way.copy()
     lost[7] = np.nan
     assert 7 not in chosen_photos(lost, min_photos=10).rows
+
+
+@pytest.mark.parametrize(("name", "least"), [("lund_street", 20), ("caliterra_aerial", 40)])
+def test_real_photos_are_left_alone_and_a_banner_on_them_is_found(real_data, paint, name, least):
+    table = pd.read_csv(real_data / name / "metadata.csv")
+    metres = 111_320.0 * np.array([np.cos(np.radians(table["lat"][0])), 1.0])
+    places = (table[["lon", "lat"]].to_numpy() - table[["lon", "lat"]].to_numpy()[0]) * metres
+    chosen = chosen_photos(places, min_photos=10)
+    assert len(chosen.rows) >= least
+    files = [real_data / name / table["file"][row] for row in chosen.rows]
+    photos = [cv2.resize(cv2.imread(str(file)), (512, 384)) for file in files]
+    assert static_region([small(photo) for photo in photos], chosen.groups).mean() < 0.01
+    covered = [paint("banner", photo) for photo in photos]
+    region = static_region([small(photo) for photo, _ in covered], chosen.groups)
+    truth = cv2.resize(covered[0][1].astype(np.uint8), region.shape[::-1]) > 0
+    assert (region & truth).sum() / truth.sum() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gopro_walkway", "too few photos of the sequence that moved"),
+        ("mapillary_floripa", "too few photos of the sequence that moved"),
+    ],
+)
+def test_short_real_sequences_say_that_they_show_too_little(real_data, name, reason):
+    if name == "gopro_walkway":
+        table = pd.read_csv(real_data / name / "metadata.csv")
+    else:
+        found = json.loads((real_data / name / "metadata.json").read_text())
+        table = pd.DataFrame(next(iter(found.values())))
+    metres = 111_320.0 * np.array([np.cos(np.radians(table["lat"][0])), 1.0])
+    places = (table[["lon", "lat"]].to_numpy() - table[["lon", "lat"]].to_numpy()[0]) * metres
+    assert chosen_photos(places, min_photos=10) == reason
 
 
 def test_learning_is_deterministic_and_takes_less_than_3_ms_a_photo(drives, paint):
