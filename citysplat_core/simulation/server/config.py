@@ -152,6 +152,10 @@ class ServerConfig:
     """Chance of a connection that closes before the announced length."""
     p_cdn_corrupt: float = 0.0
     """Chance of 200 zero bytes in the middle of a photo."""
+    p_cdn_429: float = 0.0
+    """Chance of "too many requests" for a photo, with Retry-After of one second."""
+    p_cdn_break: float = 0.0
+    """Chance of a connection that is reset in the middle of the body."""
     p_cdn_slow: float = 0.0
     """Chance of three seconds before the body."""
 

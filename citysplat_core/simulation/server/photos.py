@@ -52,10 +52,9 @@ async def answer_photo(
     state: ServerState, request: web.Request, image_id: str, kind: str
 ) -> web.StreamResponse:
     """Answer with a live photo's bytes at an offered size, or with a fault that is due."""
-    if state.fault("cdn_500", request):
-        return web.Response(status=503, text="Service Unavailable")
-    if state.fault("cdn_html", request):
-        return web.Response(text="<html>try later</html>", content_type="text/html")
+    other = _other_answer(state, request)
+    if other is not None:
+        return other
     if state.fault("cdn_reset", request):
         if request.transport is not None:
             request.transport.abort()
@@ -66,11 +65,24 @@ async def answer_photo(
         return web.Response(status=404, text="Not Found")
     if state.fault("cdn_slow", request):
         await asyncio.sleep(3.0)
-    if state.fault("cdn_short", request):
-        return await _short(request, body)
+    reset = state.fault("cdn_break", request)
+    if reset or state.fault("cdn_short", request):
+        return await _short(request, body, reset=reset)
     body = _damaged(state, request, body)
     state.counters["cdn_bytes"] += len(body)
     return _answer(request, body)
+
+
+def _other_answer(state: ServerState, request: web.Request) -> web.Response | None:
+    """Give the answer that comes in place of a photo, if such a fault is due."""
+    if state.fault("cdn_500", request):
+        return web.Response(status=503, text="Service Unavailable")
+    if state.fault("cdn_429", request):
+        state.counters["cdn_limited"] += 1
+        return web.Response(status=429, text="Too Many Requests", headers={"Retry-After": "1"})
+    if state.fault("cdn_html", request):
+        return web.Response(text="<html>try later</html>", content_type="text/html")
+    return None
 
 
 def _damaged(state: ServerState, request: web.Request, body: bytes) -> bytes:
@@ -83,14 +95,16 @@ def _damaged(state: ServerState, request: web.Request, body: bytes) -> bytes:
     return body
 
 
-async def _short(request: web.Request, body: bytes) -> web.StreamResponse:
-    """Announce the whole photo, send half of it and hang up."""
+async def _short(request: web.Request, body: bytes, *, reset: bool = False) -> web.StreamResponse:
+    """Announce the whole photo, send half of it and hang up, or reset the connection."""
     response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
     response.content_length = len(body)
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
         await response.write(body[: len(body) // 2])
-    if request.transport is not None:
+    if request.transport is not None and reset:
+        request.transport.abort()
+    elif request.transport is not None:
         request.transport.close()
     return response
 

@@ -21,6 +21,7 @@ FAULT_KINDS = (
     *("tile_500", "tile_429", "tile_302", "tile_reset", "tile_garbage", "tile_cut"),
     *("stac_500", "stac_429", "stac_html", "stac_reset", "stac_cut"),
     *("cdn_500", "cdn_html", "cdn_reset", "cdn_truncate", "cdn_short", "cdn_corrupt", "cdn_slow"),
+    *("cdn_429", "cdn_break"),
 )
 
 
