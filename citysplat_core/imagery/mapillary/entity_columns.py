@@ -70,8 +70,7 @@ def catalog_columns(bodies: Sequence[bytes], *, digits: Callable[[float], str | 
     columns |= {name: answers[name] for name in ("width", "height", "exif_orientation")}
     columns["captured_at"] = _time(answers["captured_at"])
     columns |= _places(answers) | _camera(answers) | _owners(answers)
-    numbers = answers["merge_cc"].to_pylist()
-    columns["merge_cc"] = pa.array([v if v is None else digits(v) for v in numbers], pa.string())
+    columns["merge_cc"] = _written(answers["merge_cc"], digits)
     columns["source"] = pa.repeat("mapillary", len(bodies))
     columns["status"] = pa.repeat("listed", len(bodies))
     for field in DESCRIBED_SCHEMA:
@@ -139,6 +138,13 @@ def _first(lists: pa.ListArray, count: int) -> list[NDArray[np.float64]]:
 
 def _float(column: pa.Array) -> pa.Array:
     return pc.fill_null(column, float("nan"))
+
+
+def _written(column: pa.Array, digits: Callable[[float], str | None]) -> pa.Array:
+    """Write numbers as texts, each distinct one once: a reconstruction has many images."""
+    encoded = column.dictionary_encode()
+    texts = pa.array([digits(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    return texts.take(encoded.indices)
 
 
 def _text(column: pa.Array) -> pa.Array:

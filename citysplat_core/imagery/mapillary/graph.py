@@ -209,14 +209,15 @@ def _answer_of(ids: list[str], value: dict[str, Any], body: bytes) -> BatchAnswe
     asked = set(ids)
     data = value.get("data")
     listed = [e for e in data if isinstance(e, dict)] if isinstance(data, list) else []
-    written = cut_out(body, listed)
+    names = [e.get("id") for e in listed]
+    # A floating-point id would have lost digits on its way, and then it is nobody's.
+    texts = [n if isinstance(n, str) else str(n) if isinstance(n, int) else "" for n in names]
+    written = cut_out(body, texts)
     answer = BatchAnswer()
-    for place, entity in enumerate(listed):
-        number = entity.get("id")
-        # A floating-point id would have lost digits on its way, and then it is nobody's.
-        if isinstance(number, str | int) and str(number) in asked:
-            answer.entities[str(number)] = entity
+    for place, image_id in enumerate(texts):
+        if image_id in asked:
+            answer.entities[image_id] = listed[place]
             if written:
-                answer.bodies[str(number)] = written[place]
-    answer.absent = asked - set(answer.entities)
+                answer.bodies[image_id] = written[place]
+    answer.absent = asked - answer.entities.keys()
     return answer
