@@ -43,6 +43,22 @@ def test_init_takes_a_folder_of_photos(tmp_path: Path) -> None:
     assert load_city(tmp_path / "c").settings.source.kind == "folder"
 
 
+def test_init_takes_tracks_of_a_folder_of_photos(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "walk.gpx").write_text("<gpx/>")
+    tracks = ["--photos", tmp_path / "photos", "--gpx", tmp_path / "walk.gpx"]
+    assert call("init", tmp_path / "c", "--area", AREA, *tracks).exit_code == 0
+    source = load_city(tmp_path / "c").settings.source
+    assert source.gpx == (str(tmp_path / "walk.gpx"),)
+
+
+def test_init_takes_panoramax_and_asks_for_no_token(tmp_path: Path) -> None:
+    result = call("init", tmp_path / "c", "--area", AREA, "--panoramax")
+    assert result.exit_code == 0
+    assert "TOKEN" not in result.output
+    assert load_city(tmp_path / "c").settings.source.kind == "panoramax"
+
+
 def test_init_never_overwrites(tmp_path: Path) -> None:
     assert call("init", tmp_path, "--area", AREA).exit_code == 0
     before = (tmp_path / "city.toml").read_bytes()
@@ -55,6 +71,8 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--area", AREA, "--gpx", "walk.gpx"], "--gpx without --photos"),
+        (["--area", AREA, "--photos", ".", "--panoramax"], "one source of photos"),
         (["--area", "1,2,3"], "four numbers west,south,east,north"),
         (["--area", "20,2,10,4"], "west < east"),
         (["--area", "nothing.geojson"], "does not exist"),
