@@ -53,7 +53,8 @@ class SourceSettings(_Settings):
     """Folder source: what the camera's clock shows minus the true time, seconds; 3600 for a camera
     that was left one hour ahead."""
     gpx_max_gap_s: float = Field(60.0, gt=0)
-    """Folder source: photos are not placed in longer gaps between two points of a track, seconds."""
+    """Folder source: photos are not placed in longer gaps between two points of a track,
+    seconds."""
     gpx_camera: Literal["forward", "right", "back", "left", "none"] = "forward"
     """Folder source: which way the camera looks, seen from the direction of movement: gives a
     heading to photos on a track that have none; ``none`` gives none."""
@@ -62,7 +63,8 @@ class SourceSettings(_Settings):
     searches_per_min: int = _machine(120, ge=1)
     """Panoramax source: search requests a minute."""
     search_limit: int = _machine(1000, ge=10, le=10_000)
-    """Panoramax source: most photos that one search answers; a fuller place is searched in parts."""
+    """Panoramax source: most photos that one search answers; a fuller place is searched in
+    parts."""
     tiles_url: str = _machine("https://tiles.mapillary.com")
     """Mapillary's vector tile host."""
     graph_url: str = _machine("https://graph.mapillary.com")
