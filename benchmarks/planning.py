@@ -18,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from citysplat_core.imagery.geoparquet import ROWS_AT_ONCE, write_points
-from citysplat_core.imagery.tables import CATALOG_SCHEMA
+from citysplat_core.imagery.metadata_scores import SCORES_SCHEMA
+from citysplat_core.imagery.tables import CATALOG_SCHEMA, write_table
 
 WEST, SOUTH, EAST, NORTH = 8.46, 47.33, 8.62, 47.42
 _FIRST_ID = 94_399_395_803_743_793
@@ -28,8 +30,18 @@ _SEQUENCE = 120
 
 
 def write_catalog(path: Path, n_rows: int) -> None:
-    """Write a synthetic image catalog: walks along streets, sorted by image id."""
+    """Write a synthetic image catalog, walks along streets sorted by image id, and its scores."""
     write_points(_parts(n_rows), CATALOG_SCHEMA, path)
+    ids = pq.read_table(path, columns=["image_id"]).column("image_id")
+    rng = np.random.default_rng(7)
+    columns = [ids, *(_noise(rng, field.type, n_rows) for field in list(SCORES_SCHEMA)[1:])]
+    write_table(pa.table(columns, schema=SCORES_SCHEMA), path.with_name("scores.parquet"))
+
+
+def _noise(rng: np.random.Generator, kind: pa.DataType, n_rows: int) -> pa.Array:
+    if pa.types.is_floating(kind):
+        return pa.array(rng.normal(size=n_rows)).cast(kind)
+    return pa.array(rng.integers(0, 2, n_rows)).cast(kind)
 
 
 def _parts(n_rows: int) -> Iterator[pa.Table]:

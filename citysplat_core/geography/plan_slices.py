@@ -27,7 +27,12 @@ def write_in_groups(table: pa.Table, by: NDArray[np.int64], path: Path) -> None:
     """
     plain = pa.schema([_plain(field) for field in table.schema])
     ends = np.append(np.flatnonzero(np.diff(by)) + 1, len(by))
-    with published(path) as stream, pq.ParquetWriter(stream, plain, compression="zstd") as writer:
+    texts = [f.name for f in plain if pa.types.is_string(f.type) and f.name != "image_id"]
+    with (
+        published(path) as stream,
+        # Numbers hardly repeat: looking for dictionaries in them takes longer than writing them.
+        pq.ParquetWriter(stream, plain, compression="zstd", use_dictionary=texts) as writer,
+    ):
         start = 0
         for end in ends.tolist():
             if end - start >= _ROWS_OF_A_GROUP or end == len(by):

@@ -94,7 +94,12 @@ def write_features(
     """
     whole = schema.append(pa.field("geometry", pa.binary()))
     extent, n_rows = _Extent(), 0
-    with published(path) as stream, pq.ParquetWriter(stream, whole, compression="zstd") as writer:
+    texts = [f.name for f in schema if pa.types.is_string(f.type) and f.name != "image_id"]
+    with (
+        published(path) as stream,
+        # Numbers hardly repeat: looking for dictionaries in them takes longer than writing them.
+        pq.ParquetWriter(stream, whole, compression="zstd", use_dictionary=texts) as writer,
+    ):
         for table in tables:
             require_schema(table.schema, whole, what=f"what is to be written to {path}")
             shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
