@@ -33,15 +33,15 @@ class ScoreStore:
 
     Args:
         path: The SQLite file; made when missing.
-        scorer: Scores a body; refuses damaged ones with ImageError.
+        scorer: Scores a body; refuses damaged ones with ImageError. None: ``score_photo``.
         version: Of the scorer; scores of other versions do not count.
     """
 
     def __init__(
-        self, path: Path, *, scorer: Scorer = score_photo, version: int = SCORER_VERSION
+        self, path: Path, *, scorer: Scorer | None = None, version: int = SCORER_VERSION
     ) -> None:
         """Open the store."""
-        self._path, self._scorer, self._version = path, scorer, version
+        self._path, self._scorer, self._version = path, scorer or score_photo, version
         self._lock = threading.Lock()
         self._known: dict[str, Quality] = {}
         self._unwritten: dict[str, Quality] = {}
