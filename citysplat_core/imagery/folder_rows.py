@@ -54,8 +54,8 @@ def folder_rows(
 ) -> list[dict[str, Any]]:
     """Return one row a photo, with the names of the catalog's columns.
 
-    For position and altitude together the CSV wins over the tracks, and those over the header; for
-    the time and the heading the CSV wins over the header, and a track gives a heading only to
+    For the position, and for the altitude, the CSV wins over the tracks, and those over the header;
+    for the time and the heading the CSV wins over the header, and a track gives a heading only to
     photos that have none.
 
     Args:
@@ -119,19 +119,21 @@ def _joined(
     row = facts | told | {k: facts[k] for k in ("width", "height") if facts.get(k)}
     if told.get("is_pano") is False and facts.get("is_pano"):
         row["is_pano"] = True  # an empty cell of the CSV reads as 0
+    row["time_is_gps"] = facts.get("time_is_gps") and "captured_at" not in told
     if told.get("lon") is not None and told.get("lat") is not None:
         row["placed_by"] = "csv"
-        row["altitude_m"] = told.get("altitude_m")
     elif facts.get("lon") is not None:
         row["placed_by"] = "exif"
     if segments and row.get("captured_at") is not None:
-        _place(row, segments, tracks)
+        _place(row, told, segments, tracks)
     if segments and row.get("lon") is None:
         row.setdefault("reason", OFF_TRACK)
     return row
 
 
-def _place(row: dict[str, Any], segments: Sequence[Segment], tracks: TrackOptions) -> None:
+def _place(
+    row: dict[str, Any], told: dict[str, Any], segments: Sequence[Segment], tracks: TrackOptions
+) -> None:
     """Correct a photo's time, and place it on the tracks unless the CSV does."""
     if not row.get("time_is_gps"):
         row["captured_at"] -= timedelta(seconds=tracks.offset_s)
@@ -139,8 +141,9 @@ def _place(row: dict[str, Any], segments: Sequence[Segment], tracks: TrackOption
     if place is None:
         return
     if row.get("placed_by") != "csv":
-        row |= {"lon": place.lon, "lat": place.lat, "altitude_m": place.altitude_m}
-        row["placed_by"] = "gpx"
+        row |= {"lon": place.lon, "lat": place.lat, "placed_by": "gpx"}
+    if "altitude_m" not in told and place.altitude_m is not None:
+        row["altitude_m"] = place.altitude_m
     turn_deg = _TURNS_DEG.get(tracks.facing)
     if row.get("heading_deg") is None and place.motion_deg is not None and turn_deg is not None:
         row["heading_deg"] = (place.motion_deg + turn_deg) % 360.0

@@ -1,7 +1,7 @@
 """A table of positions that comes with a folder of photos."""
 
 import csv
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ def read_positions(path: Path) -> list[dict[str, Any]]:
         path: A CSV file with a heading. Needed: ``file`` (relative to the photo folder), ``lon``
             and ``lat`` (degrees; empty if unknown). Used where given: ``id``, ``altitude``
             (metres), ``compass_angle`` (degrees), ``captured_at`` (milliseconds since 1970, or ISO
-            8601), ``sequence_id``, ``make``, ``model``, ``width``, ``height``, ``camera_type``,
-            ``is_pano`` (0 or 1), ``exif_focal35_mm``, ``creator``.
+            8601, UTC if it names no zone), ``sequence_id``, ``make``, ``model``, ``width``,
+            ``height``, ``camera_type``, ``is_pano`` (0 or 1), ``exif_focal35_mm``, ``creator``.
 
     Returns:
         One dictionary a row, with catalog column names; what a row does not say is None.
@@ -95,4 +95,5 @@ def _time(text: str | None) -> datetime | None:
         return None
     if text.lstrip("-").replace(".", "", 1).isdigit():
         return utc_from_ms(int(float(text)))
-    return datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

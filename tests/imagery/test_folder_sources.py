@@ -83,6 +83,16 @@ def test_a_clock_that_is_ahead_is_corrected_in_the_catalog_too(mine, write, trac
     assert row["heading_deg"] == pytest.approx(0.0, abs=0.1)
 
 
+def test_a_time_of_the_table_without_zone_is_utc_and_corrected(mine, write, track, tmp_path):
+    write("a.jpg", 3)
+    table = tmp_path / "t.csv"
+    table.write_text("file,lon,lat,captured_at\na.jpg,,,2024-05-01T12:00:05\n")
+    options = TrackOptions(paths=(track,), offset_s=7200.0)
+    row = rows(FolderSource(mine, table, tracks=options), tmp_path)[0]["a"]
+    assert row["captured_at"] == NOON.replace(second=5)
+    assert row["lon"] == pytest.approx(8.54005)
+
+
 def test_the_table_wins_over_the_track_and_the_track_over_exif(mine, write, track, tmp_path):
     import piexif
 
@@ -95,7 +105,9 @@ def test_the_table_wins_over_the_track_and_the_track_over_exif(mine, write, trac
     source = FolderSource(mine, table, tracks=TrackOptions(paths=(track,)))
     listed, _ = rows(source, tmp_path)
     assert listed["table"]["lon"] == 8.531
-    assert np.isnan(listed["table"]["altitude_m"]), "a height of another place is not taken over"
+    assert listed["table"]["altitude_m"] == pytest.approx(405), (
+        "the table says none, the track does"
+    )
     assert listed["track"]["lon"] == pytest.approx(8.54005)
     assert listed["track"]["heading_deg"] == 180.0, "the camera's own direction stays"
     assert listed["exif"]["lon"] == pytest.approx(8.549)
