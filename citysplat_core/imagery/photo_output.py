@@ -71,7 +71,8 @@ def content_digest(out: Path) -> str:
         out: The folder that ``write_photos`` has filled.
     """
     usable = [("status", "==", "ok")]
-    images = digest_of_table(out / "images.parquet", without=PHOTO_SCORES, where=usable)
+    unread = (*PHOTO_SCORES, "mask", "mask_share")  # the mask files count, not what is said of them
+    images = digest_of_table(out / "images.parquet", without=unread, where=usable)
     masks = {path.name: sha256_of(path) for path in sorted((out / "masks").glob("*.png"))}
     return digest_of([images, digest_of_table(out / "cameras.parquet"), masks])
 

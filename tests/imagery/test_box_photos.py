@@ -1,5 +1,6 @@
 import os
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from citysplat_core.imagery import (
     build_catalog,
     discover_images,
     fetch_box_images,
+    score_photo,
 )
 from citysplat_core.imagery.tables import CAMERAS_SCHEMA, IMAGES_SCHEMA
 from citysplat_core.settings import MaskSettings, PanoramaSettings, PhotoSettings
@@ -98,7 +100,7 @@ def test_photos_are_links_into_the_cache_and_the_second_run_fetches_none(city, s
 
 
 def test_changing_mask_settings_fetches_no_photo_again(city, service):
-    _, images, _, _ = city.fetch("box")
+    plain, images, _, _ = city.fetch("box")
     assert set(images["mask"].dropna()) == {"none"}
     before = service.count("cdn")
     report, masked, _, _ = city.fetch("masked", mask_sources=("sequence", "detections"))
@@ -107,6 +109,7 @@ def test_changing_mask_settings_fetches_no_photo_again(city, service):
     assert (masked.status == images.status).all()
     assert ok["mask"].str.contains("missing: no detections").all()
     assert report.counts["mask missing: no detections"] == len(ok)
+    assert report.counts["content_digest"] == plain.counts["content_digest"]  # no mask, no news
     asked = service.count("graph")
     city.fetch("again", mask_sources=("detections",))
     assert service.count("graph") == asked
@@ -193,3 +196,89 @@ def test_a_folder_goes_through_the_same_steps(tmp_path, make_jpeg, make_exif, fr
     assert [camera["model"] for camera in cameras] == ["SIMPLE_RADIAL"]
     assert "supplied by the user" in (out / "ATTRIBUTION.md").read_text()
     assert report.counts["ok"] == 3
+
+
+def test_changing_a_threshold_scores_and_fetches_nothing_again(city, service, monkeypatch):
+    scored = []
+
+    def count(body):
+        scored.append(body)
+        return score_photo(body)
+
+    monkeypatch.setattr("citysplat_core.imagery.score_store.score_photo", count)
+    first, images, _, _ = city.fetch("first")
+    assert len(scored) == len(images)
+    before = service.count("cdn")
+    cut = float(images.blur_score.median())
+    strict, stricter_images, *_ = city.fetch("strict", min_blur_score=cut, duplicate_bits=None)
+    assert strict.counts["ok"] < first.counts["ok"]
+    assert len(scored) == len(images)
+    assert service.count("cdn") == before
+    scores = ["blur_score", "crete", "laplacian", "dark_share", "bright_share", "dhash"]
+    assert stricter_images[scores].equals(images[scores]), "refused photos keep their scores"
+    assert strict.counts["content_digest"] != first.counts["content_digest"]
+
+
+def test_a_threshold_that_changes_no_verdict_changes_no_content(city):
+    first, *_ = city.fetch("first", max_bright_share=0.6)
+    second, *_ = city.fetch("second", max_bright_share=0.61)
+    assert first.counts["content_digest"] == second.counts["content_digest"]
+
+
+def test_photos_refused_by_their_metadata_are_never_fetched(city, service):
+    report, images, _, _ = city.fetch("box", min_sun_deg=89.0)
+    assert report.counts["night"] == len(images) == report.counts["rejected"]
+    assert "night" in report.skipped
+    assert service.count("cdn") == 0
+
+
+def test_a_photo_that_rots_in_the_cache_is_fetched_again(city, service):
+    _, images, _, out = city.fetch("first")
+    victim = images.image_id.iloc[0]
+    rotten = next((city.root / "photos" / "1024").rglob(f"{victim}.jpg"))
+    (out / "photos" / f"{victim}.jpg").unlink()  # a link to the same file
+    body = bytearray(rotten.read_bytes())
+    body[len(body) // 2] ^= 0xFF
+    rotten.write_bytes(body)
+    before = service.count("cdn")
+    report, _, _, again = city.fetch("again")
+    assert service.count("cdn") == before + 1
+    assert report.counts["failed"] == 0
+    whole = service.server.state.images.jpeg(victim)
+    assert (again / "photos" / f"{victim}.jpg").read_bytes() == whole
+
+
+def test_a_failed_photo_is_complete_after_a_second_run(city, service):
+    catalog = gpd.read_parquet(city.catalog / "catalog.parquet")
+    victim = catalog[~catalog.is_pano].image_id.iloc[0]
+    service.control("script", kind="cdn_corrupt", match=victim, times=8)
+    first, images, *_ = city.fetch("first")
+    assert first.counts["failed"] == first.counts["failed_to_retry"] == 1
+    second, images, *_ = city.fetch("second")
+    assert second.counts["failed"] == 0
+    assert set(images.status) == {"ok"}
+
+
+def test_a_box_shows_its_least_sharp_and_its_best_refused_photos(city):
+    report, images, _, out = city.fetch("box", min_blur_score=-2.5)
+    assert report.counts["blurred"] > 0
+    (sheet,) = report.previews.values()
+    pixels = cv2.imread(str(sheet))
+    assert pixels.shape[1] == 720
+    assert 2 * 172 <= pixels.shape[0] <= 1000
+
+
+def test_the_estimate_comes_before_the_first_photo(city, service):
+    told = []
+    out = city.root / "told"
+    out.mkdir()
+    fetch_box_images(
+        "home", plan_images=city.plan, catalog=city.catalog, source=city.source,
+        photo_cache=city.root / "photos", frame=city.frame, out=out, work=city.root / "w",
+        settings=PhotoSettings(min_sun_deg=None), masks=MaskSettings(sources=()), n_threads=2,
+        progress=lambda *news: told.append(news),
+    )  # fmt: skip
+    done, total, note = told[0]
+    assert (done, total) == (0, len(list((out / "photos").iterdir())))
+    assert "photos to fetch, about" in note
+    assert "GB are free" in note

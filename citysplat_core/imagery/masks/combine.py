@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import ImageError
 from citysplat_core.imagery.box_photo import BoxPhoto
-from citysplat_core.imagery.masks.detections import Detection, DetectionSource, detected_region
+from citysplat_core.imagery.masks.detections import (
+    Detection,
+    DetectionSource,
+    detected_in_view,
+    detected_region,
+)
 from citysplat_core.imagery.masks.files import MaskWriter
 from citysplat_core.imagery.masks.learning import learn_sequences
 from citysplat_core.imagery.masks.model import SegmentationModel
 from citysplat_core.imagery.masks.preview import write_preview
+from citysplat_core.imagery.panorama import View, coverage_of
 from citysplat_core.imagery.source import ImageSource
 from citysplat_core.settings import MaskSettings
 from citysplat_core.storage import Progress, StepReport
@@ -149,9 +155,16 @@ class _Sayings:
         found = self.detections[photo.image_id]
         if isinstance(found, str):
             return found
+        wanted = self.settings.detections
         width, height = size_of(photo)
         try:
-            region = detected_region(found, self.settings.detections, width=width, height=height)
+            if photo.row.get("panorama_id") is None:
+                region = detected_region(found, wanted, width=width, height=height)
+            else:
+                coverage = coverage_of(_crop_of(photo))
+                if isinstance(coverage, str):
+                    return coverage
+                region = detected_in_view(found, wanted, coverage, View.of_row(photo.row))
         except ImageError as error:
             return error.seen
         return _with_margin(region)
@@ -176,23 +189,25 @@ def _with_margin(region: Mask) -> Mask:
     return np.asarray(cv2.dilate(region.astype(np.uint8), disc) > 0)
 
 
+def _crop_of(photo: BoxPhoto) -> dict[str, object]:
+    """Give what a view's row says of its panorama: how it is cropped."""
+    names = ("pano_left", "pano_top", "pano_width", "pano_height")
+    return {name: photo.row.get(name) for name in names}
+
+
 def _detections(
     used: Sequence[BoxPhoto], source: ImageSource, progress: Progress
 ) -> dict[str, tuple[Detection, ...] | str]:
-    """Ask the source, where it can be asked; a photo without any detection is a missing one."""
-    found: dict[str, tuple[Detection, ...] | str] = {}
-    ids = []
-    for photo in used:
-        if photo.row.get("panorama_id") is not None:
-            found[photo.image_id] = "no detections for views of a panorama"
-        elif not isinstance(source, DetectionSource):
-            found[photo.image_id] = "the source has no detections"
-        else:
-            ids.append(photo.image_id)
-    if ids and isinstance(source, DetectionSource):
-        for image_id, said in source.fetch_detections(ids, progress=progress).items():
-            found[image_id] = said or "no detections"
-    return found
+    """Ask the source, where it can be asked; a photo without any detection is a missing one.
+
+    The views of a panorama share the detections of the panorama.
+    """
+    if not isinstance(source, DetectionSource):
+        return dict.fromkeys((p.image_id for p in used), "the source has no detections")
+    taken = {p.image_id: str(p.row.get("panorama_id") or p.image_id) for p in used}
+    asked = list(dict.fromkeys(taken.values()))
+    said = source.fetch_detections(asked, progress=progress) if asked else {}
+    return {image_id: said[photo] or "no detections" for image_id, photo in taken.items()}
 
 
 def _counts(used: Sequence[BoxPhoto]) -> dict[str, int | float | str]:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citysplat_core.imagery.masks.polygons import detection_rings
+from citysplat_core.imagery.panorama import Coverage, View, cut_view
 from citysplat_core.storage import Progress
 
 Mask = NDArray[np.bool_]
 
 _SUB = 4  # bits of a pixel that outlines are drawn with
+_FULL_PX = 2048  # width that a whole panorama's detections are drawn in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +89,26 @@ def detected_region(
             cv2.fillPoly(drawn, rings, 1, lineType=cv2.LINE_8, shift=_SUB)
             region |= drawn
     return np.asarray(region > 0)
+
+
+def detected_in_view(
+    detections: Iterable[Detection], wanted: Iterable[str], coverage: Coverage, view: View
+) -> Mask:
+    """Draw a panorama's detections as one of its perspective views sees them.
+
+    Args:
+        detections: All detections of the panorama.
+        wanted: Values to ignore, see ``is_wanted``.
+        coverage: What part of the sphere the panorama shows.
+        view: The view.
+
+    Returns:
+        True inside them, shape (view.height, view.width).
+
+    Raises:
+        ImageError: A geometry cannot be read.
+    """
+    width, height = round(_FULL_PX * coverage.width), round(_FULL_PX / 2 * coverage.height)
+    drawn = detected_region(detections, wanted, width=width, height=height)
+    picture = np.repeat(np.where(drawn, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(cut_view(picture, coverage, view)[..., 0] >= 128)

@@ -201,14 +201,30 @@ def test_an_unreadable_detection_makes_the_mask_missing_and_stops_nothing(make, 
     assert photos[1].mask == "detections"
 
 
-def test_a_source_without_detections_and_views_of_panoramas_say_so(make, noisy):
+def test_a_source_without_detections_says_so(make, noisy):
     photos = noisy("a")
     make(photos, sources=("detections",))
     assert photos[0].mask == "missing: the source has no detections"
-    views, source = noisy("v", panorama_id="p"), Detecting()
-    make(views, source, sources=("detections",))
-    assert views[0].mask == "missing: no detections for views of a panorama"
-    assert source.asked == []
+
+
+def test_views_of_a_panorama_see_what_was_detected_in_it(make, noisy):
+    """A car straight ahead in the panorama is in the middle of the view ahead, and in no other."""
+    rig = {"view_pitch_deg": 0.0, "width": 64, "height": 48, "focal_ratio": 0.5}
+    views = [
+        photo
+        for name, yaw in (("p~v0", 0.0), ("p~v1", 180.0))
+        for photo in noisy(name, panorama_id="p", view_yaw_deg=yaw, **rig)
+    ]
+    ahead = outline_text(np.array([[0.45, 0.45], [0.55, 0.45], [0.55, 0.6], [0.45, 0.6]]))
+    source = Detecting(p=(Detection(value="object--vehicle--car", geometry=ahead),))
+    _, out = make(views, source, sources=("detections",))
+    assert source.asked == ["p"]  # once for all views
+    assert [view.mask for view in views] == ["detections", "none"]
+    y, x = np.nonzero(~read_mask(out, "p~v0"))
+    half = 32 * np.tan(np.radians(0.05 * 360))  # the focal length is 32 px
+    assert abs(x.min() - (32 - half)) <= 2
+    assert abs(x.max() - (32 + half)) <= 2
+    assert abs(y.max() - (24 + 32 * np.tan(np.radians(0.1 * 180)) / np.cos(0.05 * 2 * np.pi))) <= 2
 
 
 def test_detections_are_asked_for_only_when_the_settings_say_so(make, noisy):
