@@ -189,7 +189,7 @@ def test_a_folder_goes_through_the_same_steps(tmp_path, make_jpeg, make_exif, fr
         (photos / f"{number}.jpg").write_bytes(make_jpeg((64, 48), seed=number, exif=exif))
     whole = (photos / "3.jpg").read_bytes()
     (photos / "3.jpg").write_bytes(whole[: len(whole) // 2])
-    city = City(tmp_path / "city", FolderSource(photos), Area.from_bounds("8,47,9,48"), frame)
+    city = City(tmp_path / "city", FolderSource(photos), Area.from_bounds("8.54,47.36,8.56,47.38"), frame)
     report, images, cameras, out = city.fetch("box", min_blur_score=None)
     assert images.status.tolist() == ["ok", "ok", "ok", "failed"]
     assert "cut off" in images.reason.tolist()[3]
@@ -207,12 +207,13 @@ def test_changing_a_threshold_scores_and_fetches_nothing_again(city, service, mo
 
     monkeypatch.setattr("citysplat_core.imagery.score_store.score_photo", count)
     first, images, _, _ = city.fetch("first")
-    assert len(scored) == len(images)
+    n_scored = len(scored)
+    assert n_scored >= images.sha256.nunique()
     before = service.count("cdn")
     cut = float(images.blur_score.median())
     strict, stricter_images, *_ = city.fetch("strict", min_blur_score=cut, duplicate_bits=None)
     assert strict.counts["ok"] < first.counts["ok"]
-    assert len(scored) == len(images)
+    assert len(scored) == n_scored
     assert service.count("cdn") == before
     scores = ["blur_score", "crete", "laplacian", "dark_share", "bright_share", "dhash"]
     assert stricter_images[scores].equals(images[scores]), "refused photos keep their scores"
@@ -260,7 +261,7 @@ def test_a_failed_photo_is_complete_after_a_second_run(city, service):
 
 
 def test_a_box_shows_its_least_sharp_and_its_best_refused_photos(city):
-    report, images, _, out = city.fetch("box", min_blur_score=-2.5)
+    report, *_ = city.fetch("box", min_blur_score=-2.5)
     assert report.counts["blurred"] > 0
     (sheet,) = report.previews.values()
     pixels = cv2.imread(str(sheet))
@@ -268,7 +269,7 @@ def test_a_box_shows_its_least_sharp_and_its_best_refused_photos(city):
     assert 2 * 172 <= pixels.shape[0] <= 1000
 
 
-def test_the_estimate_comes_before_the_first_photo(city, service):
+def test_the_estimate_comes_before_the_first_photo(city):
     told = []
     out = city.root / "told"
     out.mkdir()
