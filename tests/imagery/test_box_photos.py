@@ -189,7 +189,9 @@ def test_a_folder_goes_through_the_same_steps(tmp_path, make_jpeg, make_exif, fr
         (photos / f"{number}.jpg").write_bytes(make_jpeg((64, 48), seed=number, exif=exif))
     whole = (photos / "3.jpg").read_bytes()
     (photos / "3.jpg").write_bytes(whole[: len(whole) // 2])
-    city = City(tmp_path / "city", FolderSource(photos), Area.from_bounds("8.54,47.36,8.56,47.38"), frame)
+    city = City(
+        tmp_path / "city", FolderSource(photos), Area.from_bounds("8.54,47.36,8.56,47.38"), frame
+    )
     report, images, cameras, out = city.fetch("box", min_blur_score=None)
     assert images.status.tolist() == ["ok", "ok", "ok", "failed"]
     assert "cut off" in images.reason.tolist()[3]
