@@ -12,7 +12,7 @@ from rich.table import Table
 from citysplat_core.city.new_city import new_city
 from citysplat_core.city.picture_report import write_city_report
 from citysplat_core.city.server import serving
-from citysplat_core.city.status import box_rows, skip_reasons
+from citysplat_core.city.status import box_rows, coverage_line, skip_reasons
 from citysplat_core.city.summary import summarize
 from citysplat_core.errors import CitySplatError, ConfigError
 from citysplat_core.imagery.export import Format, export_layer
@@ -112,6 +112,8 @@ def status(city_path: Path) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    for line in filter(None, [coverage_line(city)]):
+        console.print(line, soft_wrap=True, highlight=False)
     for line in skip_reasons(city):
         console.print(f"[yellow]skipped[/] {line}", soft_wrap=True, highlight=False)
     failures = read_failures(city.root)

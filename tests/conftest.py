@@ -85,6 +85,12 @@ def real_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_machine_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Requests of tests are not counted among those of the user who runs them."""
+    os.environ["CITYSPLAT_MACHINE_DIR"] = str(tmp_path_factory.mktemp("machine"))
+
+
 @dataclass(frozen=True)
 class S3Server:
     endpoint_url: str

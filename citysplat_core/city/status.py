@@ -1,6 +1,7 @@
 """Where each box stands."""
 
 from citysplat_core.geography import load_plan
+from citysplat_core.imagery.tile_ledger import TileLedger
 from citysplat_core.settings import City
 from citysplat_core.storage import ArtifactStore, read_failures
 
@@ -27,6 +28,26 @@ def box_rows(city: City) -> tuple[list[str], list[list[str]]]:
         done = sum(store.find("fringe_matches", key) is not None for key in fringes)
         rows.append([box.key, str(box.n_images), *cells, f"{done}/{len(fringes)}"])
     return columns, rows
+
+
+def coverage_line(city: City) -> str:
+    """Say in one line which tiles of the area are read, what is new, and what is missing.
+
+    Returns:
+        The line; empty before the first look.
+    """
+    file = city.root / "imagery.sqlite"
+    if not file.is_file():
+        return ""
+    tiles = TileLedger(file, city.settings.source.kind).tiles(city.area()).to_pandas()
+    if tiles.empty:
+        return ""
+    states = tiles["state"].value_counts()
+    named = [f"{states.get(s, 0)} {s}" for s in ("complete", "empty", "unknown", "failed")]
+    new, gone = int(tiles["n_new"].sum()), int(tiles["n_gone"].sum())
+    line = f"tiles: {', '.join(named)}; images: {new:,} new, {gone:,} gone"
+    read_at = tiles["fetched_at"].dropna()
+    return line if read_at.empty else f"{line}; oldest answer {read_at.min():%Y-%m-%d}"
 
 
 def skip_reasons(city: City) -> list[str]:

@@ -389,6 +389,26 @@ def test_the_picture_shows_the_tiles(desk):
     assert red > 0.02, "a failed tile is red"
 
 
+def test_the_status_of_a_city_has_a_line_of_its_tiles(desk, tmp_path):
+    from citysplat_core.city.status import coverage_line
+    from citysplat_core.settings import load_city
+
+    (tmp_path / "city.toml").write_text(
+        'name = "c"\narea = "8.530,47.371,8.590,47.375"\n[frame]\norigin_lon = 8.5\n'
+        'origin_lat = 47.3\n[source]\nkind = "folder"\n'
+    )
+    assert coverage_line(load_city(tmp_path)) == ""
+    ledger = TileLedger(tmp_path / "imagery.sqlite", "folder")
+    look = ledger.begin_look(is_refetch=False)
+    desk.source.fails = {1}
+    said = desk.source.discover(AREA, work=tmp_path, refresh=False, progress=no_progress)
+    ledger.record(said, area=AREA, look=look)
+    assert coverage_line(load_city(tmp_path)) == (
+        "tiles: 1 complete, 1 empty, 0 unknown, 1 failed; images: 3 new, 0 gone; "
+        "oldest answer 2026-09-21"
+    )
+
+
 def test_two_sources_have_ledgers_of_their_own(desk):
     desk.look()
     other = TileLedger(desk.root / "imagery.sqlite", "other")
