@@ -2,6 +2,9 @@
 
 from urllib.parse import quote
 
+_LEAST_SECRET = 16
+"""A shorter last part could be a word of the text."""
+
 
 class Token:
     """A secret whose text and representation are masked.
@@ -23,9 +26,12 @@ class Token:
         """Return the text with every form of the secret masked."""
         if not self._value:
             return text
-        for form in (self._value, quote(self._value, safe=""), quote(self._value)):
+        encoded = quote(self._value, safe="")
+        for form in (self._value, encoded, encoded.replace("%7C", "%7c"), quote(encoded, safe="")):
             text = text.replace(form, "<token>")
-        return text
+        # Cut off or written in another way: its last part is the secret one.
+        secret = self._value.rpartition("|")[2]
+        return text.replace(secret, "<token>") if len(secret) >= _LEAST_SECRET else text
 
     def __bool__(self) -> bool:
         """Say whether there is a secret at all."""

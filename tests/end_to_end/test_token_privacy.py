@@ -104,7 +104,7 @@ def new_city(user: User, server: RunningServer, name: str) -> Path:
     toml = city / "city.toml"
     source = f'tiles_url = "{server.url}"\ngraph_url = "{server.url}"\ntiles_per_min = 60000\n'
     text = toml.read_text().replace("[source]\n", f"[source]\n{source}")
-    small = "[features]\nmax_features = 256\n\n[splat]\niterations = 2\nwidth_px = 32\n"
+    small = "[features]\nmax_features = 256\n\n[splat]\niterations = 10\nwidth_px = 64\n"
     backup = '[backup]\nendpoint_url = "http://127.0.0.1:9"\nbucket = "nowhere"\n'
     toml.write_text(f"{text}\n{small}\n{backup}")
     return city
@@ -126,6 +126,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
         assert list(city.glob("artifacts/box_images/*/current"))
         user.runs("status", "--city", city)
         user.runs("backup", "--city", city)
+        for ending in ("csv", "gpkg", "geojson", "parquet"):
+            assert user.runs("export", city, "--out", user.home / f"photos.{ending}") == 0
         blocked = new_city(user, server, "blocked")
         tell(server, "config", tiles_ip_per_min=1)
         for _ in range(2):
@@ -133,6 +135,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
             with urllib.request.urlopen(with_token) as answer:  # noqa: S310
                 answer.read()
         assert user.runs("run", "--city", blocked, "--workers", "1") == 1
+    assert b"refused the token" in user.said
+    assert b"blocks this machine" in user.said
     return user
 
 

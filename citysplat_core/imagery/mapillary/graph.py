@@ -167,6 +167,7 @@ class GraphClient:
                     continue
                 return Verdict.RETRY, str(fault), {}, b""
             verdict, text = judge(answer)
+            text = self.http.redact(text)
             value = json_object(answer.body) if verdict is Verdict.GOOD else {}
             if value is None:
                 verdict, text = Verdict.RETRY, "an answer that is no JSON"

@@ -96,6 +96,10 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
+    def redact(self, text: str) -> str:
+        """Return a host's own words without the token, should it repeat it."""
+        return self._token.redact(text)
+
     async def get_tile(self, url: str) -> Answer:
         """Ask the tile host, which takes the token in the query only."""
         secret = URL(url, encoded=True).update_query(access_token=self._token.reveal())
