@@ -2,7 +2,9 @@ import time
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
+from citysplat_core.geography.sun import sun_elevation_deg
 from citysplat_core.simulation import TownSettings, build_town, plan_captures
 
 
@@ -64,3 +66,16 @@ def test_twenty_thousand_photos_are_planned_in_seconds():
     captures = plan_captures(build_town(TownSettings(n_photos=20_000)))
     assert len({capture.image_id for capture in captures}) == 20_000
     assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("place", [(8.547, 47.369), (-122.4, 37.8), (18.4, -33.9)])
+def test_photos_are_taken_by_day_or_at_dusk_wherever_the_town_is(place):
+    settings = TownSettings(origin_lon=place[0], origin_lat=place[1])
+    captures = plan_captures(build_town(settings))
+    times = np.array([c.captured_at_ms for c in captures], float)
+    lon, lat = (np.full(len(captures), value) for value in place)
+    sun = sun_elevation_deg(times, lon, lat)
+    is_dusk = np.array([c.sequence.is_dusk for c in captures])
+    assert is_dusk.any()
+    assert (sun[~is_dusk] > 0).all()
+    assert (np.abs(sun[is_dusk] + 1.5) < 4).all()
