@@ -35,6 +35,15 @@ class DownloadEstimate:
             f"{self.seconds:.0f} s at 12 MB/s; {self.free_bytes / 1e9:.1f} GB are free"
         )
 
+    def __add__(self, other: "DownloadEstimate") -> "DownloadEstimate":
+        """Return what both take, one after the other."""
+        return DownloadEstimate(
+            n_photos=self.n_photos + other.n_photos,
+            size_bytes=self.size_bytes + other.size_bytes,
+            seconds=self.seconds + other.seconds,
+            free_bytes=self.free_bytes,
+        )
+
 
 def estimate_download(n_photos: int, store: PhotoStore, size_px: int) -> DownloadEstimate:
     """Estimate the download of some photos.

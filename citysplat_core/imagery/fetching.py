@@ -80,8 +80,13 @@ class PhotoFetch:
         return estimate
 
     def _estimate(self, box: str, wanted: Sequence[BoxPhoto]) -> DownloadEstimate:
-        missing = sum(not self.store.path_of(p.image_id, self.size_px).is_file() for p in wanted)
-        estimate = estimate_download(missing, self.store, self.size_px)
+        missing = [p for p in wanted if not self.store.path_of(p.image_id, self.size_px).is_file()]
+        panoramas = {p.row["panorama_id"] for p in missing} - {None}
+        whole_px = self.panoramas.download_px
+        absent = sum(not self.store.path_of(i, whole_px).is_file() for i in panoramas)
+        plain = sum(p.row["panorama_id"] is None for p in missing)
+        estimate = estimate_download(plain, self.store, self.size_px)
+        estimate += estimate_download(absent, self.store, whole_px)
         _LOG.info("box %s: %s", box, estimate)
         self.progress(0, len(wanted), f"photos: {estimate}")
         return estimate
@@ -101,12 +106,14 @@ class PhotoFetch:
 
     def _refuse_outage(self, box: str, wanted: Sequence[BoxPhoto]) -> None:
         failed = [photo for photo in wanted if photo.result and photo.result.state == "failed"]
-        few = len(failed) < _MIN_SUSPICION or len(failed) <= _MAX_FAILED_SHARE * len(wanted)
+        # The views of a panorama are one download.
+        n_failed, n_wanted = (len({p.row["panorama_id"] or p.image_id for p in photos})
+                              for photos in (failed, wanted))  # fmt: skip
+        few = n_failed < _MIN_SUSPICION or n_failed <= _MAX_FAILED_SHARE * n_wanted
         if few or self.source.name == "folder" or failed[0].result is None:
             return
         raise DiscoveryError(
-            f"{len(failed)} of {len(wanted)} photos could not be fetched "
-            f"({failed[0].result.reason})",
+            f"{n_failed} of {n_wanted} photos could not be fetched ({failed[0].result.reason})",
             expected="at most half, unless the service is down",
             fix="Run again later; the photos that came are kept.",
             box=box,
