@@ -210,7 +210,9 @@ def serve_town(town: Path, port: int) -> None:
     """
     from citysplat_core.simulation.town_server import serve_town_forever
 
-    serve_town_forever(town, port=port, on_ready=lambda url: console.print(f"Serving {url}"))
+    serve_town_forever(
+        town, port=port, on_ready=lambda url: console.print(f"Serving {url} and {url}/api")
+    )
 
 
 def open_city(path: Path) -> City:

@@ -1,12 +1,14 @@
 """What a photo's header says about where, when and with what it was taken."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from citysplat_core.errors import ImageError
 from citysplat_core.imagery.exif_time import captured_at
@@ -16,6 +18,12 @@ from citysplat_core.imagery.xmp import PanoramaFacts, read_panorama_facts
 _FILM_WIDTH_MM = 36.0
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0}
 _NO_PANORAMA = PanoramaFacts()
+_JPEG = b"\xff\xd8\xff"
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
+    *(struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises for files that are damaged, foreign or huge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +74,14 @@ def read_exif(path: Path | BinaryIO) -> ExifFacts:
         ImageError: The file is no image that can be opened.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             main: Mapping[int, Any] = (exif := picture.getexif())
             gps: Mapping[int, Any] = exif.get_ifd(ExifTags.IFD.GPSInfo)
             details: Mapping[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
             width, height = picture.size
             xmp = picture.info.get("xmp") or b""
             is_turned = picture.format == "TIFF"  # Pillow gives the upright size of these
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         name = path.name if isinstance(path, Path) else "the file"
         raise ImageError(
             f"{name} is no readable photo ({type(error).__name__})",
@@ -101,6 +109,27 @@ def read_exif(path: Path | BinaryIO) -> ExifFacts:
         focal_ratio=_focal_ratio(details, max(width, height)),
         panorama=read_panorama_facts(xmp.encode() if isinstance(xmp, str) else bytes(xmp)),
     )
+
+
+def open_picture(file: Path | BinaryIO) -> Image.Image:
+    """Open an image file; its pixels are not decoded.
+
+    A JPEG may be of any size: Pillow's guard against huge pictures would refuse the panoramas of
+    good cameras, and warn on standard error of smaller ones.
+
+    Args:
+        file: The file, or one that is open for reading, at its beginning.
+
+    Raises:
+        UNREADABLE: It is no image, or a huge one of another format.
+    """
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            is_jpeg = stream.read(3) == _JPEG
+    else:
+        is_jpeg = file.read(3) == _JPEG
+        file.seek(0)
+    return JpegImageFile(file) if is_jpeg else Image.open(file)
 
 
 def orientation_of(main: Mapping[int, Any]) -> int:

@@ -134,6 +134,9 @@ class FolderSource:
             return PhotoResult(image_id=image_id, state="gone", reason="no longer in the folder")
         except ImageError as error:
             return PhotoResult(image_id=image_id, state="failed", reason=error.seen)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            return PhotoResult(image_id=image_id, state="failed", reason=reason)
         return fetched(image_id, photo)
 
     def _rows(self, progress: Progress) -> list[dict[str, Any]]:

@@ -4,10 +4,10 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from citysplat_core.errors import ImageError
-from citysplat_core.imagery.exif import orientation_of
+from citysplat_core.imagery.exif import UNREADABLE, open_picture, orientation_of
 from citysplat_core.imagery.jpeg_check import check_jpeg
 
 _JPEG_QUALITY = 92
@@ -46,9 +46,9 @@ def prepared_photo(body: bytes, size_px: int) -> bytes:
 def _orientation(body: bytes) -> int:
     """Return how EXIF says that a JPEG's stored pixels are turned or mirrored, 1 to 8."""
     try:
-        with Image.open(io.BytesIO(body)) as picture:
+        with open_picture(io.BytesIO(body)) as picture:
             return orientation_of(picture.getexif())
-    except (OSError, SyntaxError, ValueError):
+    except UNREADABLE:
         return 1  # a JPEG whose EXIF cannot be read says nothing
 
 
@@ -63,14 +63,14 @@ def _decoded_jpeg(body: bytes) -> cv2.typing.MatLike:
 def _decoded(body: bytes) -> cv2.typing.MatLike:
     """Decode any other format strictly, upright, 8 bits, blue first as OpenCV has it."""
     try:
-        with Image.open(io.BytesIO(body)) as picture:
+        with open_picture(io.BytesIO(body)) as picture:
             picture.load()  # unlike OpenCV, it refuses a file that is cut off
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith("I"):
                 gray = np.clip(np.asarray(upright, np.float64) / 256.0, 0, 255).astype(np.uint8)
                 return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
             return cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR)
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise _bad_photo(f"{len(body)} bytes that are no whole photo ({error})") from error
 
 

@@ -128,3 +128,12 @@ def test_what_is_no_photo_is_an_image_error(tmp_path):
     (tmp_path / "a.jpg").write_text("hello")
     with pytest.raises(ImageError, match=r"a\.jpg is no readable photo"):
         read_exif(tmp_path / "a.jpg")
+
+
+def test_a_photo_of_any_size_is_read_and_nothing_is_warned(tmp_path, make_jpeg):
+    body = bytearray(make_jpeg())
+    frame = body.index(b"\xff\xc0")
+    body[frame + 5 : frame + 9] = (12_288).to_bytes(2) + (24_576).to_bytes(2)  # 302 megapixels
+    (tmp_path / "huge.jpg").write_bytes(body)
+    facts = read_exif(tmp_path / "huge.jpg")
+    assert (facts.width, facts.height) == (24_576, 12_288)

@@ -151,6 +151,17 @@ def test_other_formats_are_read_or_refused_with_a_reason(mine, write, tmp_path, 
     assert [(r.state, r.width, r.height) for r in results] == [("ok", 64, 48)] * 4
 
 
+def test_a_file_that_cannot_be_read_fails_and_the_others_come(mine, write, tmp_path):
+    write("a.jpg", 5, (8.54, 47.37))
+    (mine / "folder.jpg").mkdir()
+    wanted = [PhotoRequest(image_id=i, photo_ref=f"{i}.jpg") for i in ("folder", "a")]
+    results = FolderSource(mine).fetch_photos(
+        wanted, PhotoStore(tmp_path / "store"), size_px=0, n_threads=1, progress=no_progress
+    )
+    assert [r.state for r in results] == ["failed", "ok"]
+    assert results[0].reason == "cannot be read (Is a directory)"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_a_file_of_another_format_that_is_cut_off_fails(mine, tmp_path, kind):
     (mine / "cut.png").write_bytes(encoded(kind)[:-2000])

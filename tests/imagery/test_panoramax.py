@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -106,6 +107,20 @@ def test_a_tile_whose_search_keeps_failing_is_failed_and_the_next_run_asks_it_al
     assert said.tiles.column("state").to_pylist() == ["complete", "complete"]
     assert ids(said.found) == api.truth()
     assert api.count("stac") - asked < asked
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_fails_on_the_way_the_end_is_the_truth(api, seed):
+    rng = random.Random(seed)
+    faults = ("stac_500", "stac_429", "stac_html", "stac_reset", "stac_cut")
+    chances = {f"p_{fault}": rng.choice([0.0, 0.1, 0.3]) for fault in faults}
+    api.control("config", stac_page=rng.choice([0, 30]), stac_retry_after_s=0, **chances)
+    for _ in range(20):
+        said = api.discover(refresh=False, search_limit=rng.choice([40, 100]))
+        if set(said.tiles.column("state").to_pylist()) <= {"complete", "empty"}:
+            break
+        assert ids(said.found) < api.truth()
+    assert ids(said.found) == api.truth()
 
 
 def test_a_service_that_is_down_is_not_asked_for_every_tile(api):
