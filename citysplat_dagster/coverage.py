@@ -11,6 +11,7 @@ from citysplat_dagster.results import picture
 _MOST_ROWS = 500
 _MOST_IN_A_CHECK = 40
 _OPEN = ("failed", "unknown")
+_MAP = "map of tiles"
 
 
 def tile_table(made: Artifact) -> dict[str, dg.MetadataValue[Any]]:
@@ -24,9 +25,9 @@ def coverage_metadata(made: Artifact) -> dict[str, dg.MetadataValue[Any]]:
     """Give the map of the tiles, and a table of those that are open or have news."""
     notable = [r for r in _rows(made) if r["state"] in _OPEN or r["n_new"] or r["n_gone"]]
     found: dict[str, dg.MetadataValue[Any]] = {}
-    if "tiles" in made.manifest["previews"]:
-        file = made.path / made.manifest["previews"]["tiles"]
-        found["map of tiles"] = dg.MetadataValue.md(picture("tiles", file))
+    name = made.manifest["previews"].get(_MAP)
+    if name is not None:
+        found[_MAP] = dg.MetadataValue.md(picture(_MAP, made.path / name))
     if notable:
         found["open and changed tiles"] = dg.MetadataValue.md(_markdown(notable))
     return found

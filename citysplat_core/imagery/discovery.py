@@ -82,7 +82,7 @@ def discover_images(
     write_table(first_seen, out / "found.parquet")
     write_table(snapshot.gone, out / "gone.parquet")
     draw_tiles(snapshot.tiles, area, out / "tiles.png")
-    return StepReport(counts=counts, previews={"tiles": out / "tiles.png"})
+    return StepReport(counts=counts, previews={"map of tiles": out / "tiles.png"})
 
 
 def _take_over(ledger: TileLedger, previous: Path) -> None:

@@ -20,6 +20,10 @@ _COLOURS = {
     "failed": "#e4572e",
 }
 _MOST_LABELLED = 150
+_INK: dict[str, Any] = {
+    "color": "#123",
+    "bbox": {"facecolor": "white", "alpha": 0.6, "lw": 0, "pad": 2},
+}
 
 
 def draw_tiles(tiles: pa.Table, area: Area, file: Path) -> None:
@@ -45,7 +49,7 @@ def draw_tiles(tiles: pa.Table, area: Area, file: Path) -> None:
         if len(rows) <= _MOST_LABELLED:
             size = 11 if len(rows) <= 9 else 7
             at = ((west + east) / 2, (south + north) / 2)
-            axes.text(*at, _label(row), fontsize=size, ha="center", va="center", color="#123")
+            axes.text(*at, _label(row), fontsize=size, ha="center", va="center", **_INK)
         elif row["n_new"] or row["n_gone"]:
             axes.plot((west + east) / 2, (south + north) / 2, "o", ms=3, color="#2e5ae4")
     _draw_outline(axes, area)

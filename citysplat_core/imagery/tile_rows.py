@@ -22,7 +22,7 @@ class TileRow:
         x: Column.
         y: Row.
         state: ``unknown``, ``empty``, ``complete`` or ``failed``.
-        n_images: Of the last good answer; None if there was none.
+        n_images: Inside the area, of the last good answer; None if there was none.
         sha256: Of the last good answer's bytes.
         fetched_at: When it came, seconds since 1970.
         tries: Requests since then that gave no usable answer.
@@ -107,7 +107,8 @@ class Answer:
         told = said["fetched_at"]
         tries = said["tries"]
         row = TileRow(
-            **{k: said[k] for k in ("z", "x", "y", "state", "n_images", "sha256", "reason")},
+            **{k: said[k] for k in ("z", "x", "y", "state", "sha256", "reason")},
+            n_images=seen.num_rows if is_read else None,
             fetched_at=(told.timestamp() if told else now) if is_read else None,
             tries=0 if is_read else (1 if tries is None else tries),
             look=look,
