@@ -33,7 +33,7 @@ FORMATS: dict[str, Format] = {
 }
 """Format by the ending of the file's name."""
 
-_BYTES_A_ROW = {"gpkg": 600, "csv": 400, "geojson": 1500, "geoparquet": 250}
+_BYTES_A_ROW = {"gpkg": 600, "csv": 500, "geojson": 1500, "geoparquet": 250}
 _ATTRIBUTION = "ATTRIBUTION.md"
 
 

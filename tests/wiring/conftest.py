@@ -44,6 +44,7 @@ class TinySteps:
     fails: set[tuple[str, str]] = field(default_factory=set)
     skips: dict[tuple[str, str], str] = field(default_factory=dict)
     open_tiles: int = 0
+    failed_descriptions: int = 0
 
     def ran(self, asset: str) -> list[str]:
         return sorted(key for name, key in self.calls if name == asset)
@@ -67,7 +68,8 @@ class TinySteps:
     def build_catalog(self, _ledger: Path, *, out: Path, **_: Any) -> StepReport:
         self.catalog.to_parquet(out / "catalog.parquet")
         self.catalog[["image_id"]].to_parquet(out / "scores.parquet")
-        return self._step("image_catalog", "", out, listed=len(self.catalog))
+        counts = {"listed": len(self.catalog), "failed_to_retry": self.failed_descriptions}
+        return self._step("image_catalog", "", out, **counts)
 
     def fetch_box_images(self, box: str, *, out: Path, **_: Any) -> StepReport:
         none = dict.fromkeys(("superfluous", "gone", "failed", "failed_to_retry"), 0)
