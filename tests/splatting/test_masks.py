@@ -89,7 +89,7 @@ def test_no_masked_pixel_reaches_the_splat_or_its_metrics(street, tmp_path):
     results = []
     for colour in (255, "noise"):
         changed = with_bonnet(street, tmp_path / f"boxes {colour}", colour)
-        _, out = train(changed, tmp_path / f"run {colour}", 60)
+        _, out = train(changed, tmp_path / f"run {colour}", 40)
         results.append(((out / "splat.ply").read_bytes(), (out / "metrics.json").read_text()))
     assert results[0] == results[1]
 
