@@ -43,6 +43,12 @@ class SegmentationModel:
                 expected="the numbers of the classes to ignore",
                 fix="Add masks.model_classes to city.toml; the model's documentation lists them.",
             )
+        if min(settings.model_std) <= 0:
+            raise ConfigError(
+                f"masks.model_std is {list(settings.model_std)}",
+                expected="three numbers above 0",
+                fix="Correct it in city.toml; [1.0, 1.0, 1.0] divides by nothing.",
+            )
         self._file, self._settings = file, settings
         self._refuse_other_input()
         try:

@@ -65,6 +65,11 @@ def test_no_classes_are_an_error_before_anything_runs(by_colour):
         SegmentationModel(by_colour, settings())
 
 
+def test_a_deviation_of_zero_is_refused(by_colour):
+    with pytest.raises(ConfigError, match=r"masks\.model_std is \[1\.0, 0\.0, 1\.0\]"):
+        SegmentationModel(by_colour, settings(1).model_copy(update={"model_std": (1.0, 0.0, 1.0)}))
+
+
 def test_a_file_that_is_no_network_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("weights, surely")
     with pytest.raises(ConfigError, match=r"text\.onnx is no ONNX file"):
