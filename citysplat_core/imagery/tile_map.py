@@ -43,7 +43,7 @@ def draw_tiles(tiles: pa.Table, area: Area, file: Path) -> None:
         axes.add_patch(
             Rectangle(
                 (west, south), east - west, north - south, facecolor=_COLOURS[row["state"]],
-                edgecolor="#345", lw=0.8, hatch="//" if row["state"] == "failed" else None,
+                edgecolor="#345", lw=0.8,
             )
         )  # fmt: skip
         if len(rows) <= _MOST_LABELLED:

@@ -4,31 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from dagster import AssetKey
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from citysplat_core.geography import load_plan
 from citysplat_dagster.box_rows import box_versions
 from citysplat_dagster.inputs import box_rows
 from tests.wiring.conftest import TinyCity, TinySteps
+from tests.wiring.test_flow import stale
 
 BY_BOX = ("box_images", "box_features", "box_matches", "sparse_model", "splat")
 REFETCH = {"ops": {"tile_ledger": {"config": {"refetch": True}}}}
-
-
-def stale(city: TinyCity) -> dict[str, set[str]]:
-    """Ask Dagster itself which partitions are stale."""
-    resolver = CachingStaleStatusResolver(
-        city.instance,
-        city.defs().resolve_asset_graph(),
-        LoadingContextForTest(city.instance),
-    )
-    found: dict[str, set[str]] = {}
-    for name in (*BY_BOX, "fringe_matches"):
-        for key in city.fringes() if name == "fringe_matches" else city.boxes():
-            if resolver.get_status(AssetKey(name), key) == StaleStatus.STALE:
-                found.setdefault(name, set()).add(key)
-    return found
 
 
 def versions(city: TinyCity) -> dict[str, str]:
