@@ -1,14 +1,17 @@
 """The report of a city: which numbers and pictures go into it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from citysplat_core.city.attribution import credit_line
 from citysplat_core.city.drawing import draw_boxes_map, draw_camera_paths, draw_match_graph
 from citysplat_core.city.report import write_report
 from citysplat_core.geography import BoxPlan, load_plan
+from citysplat_core.imagery.attribution_merge import merge_attributions
 from citysplat_core.settings import City
 from citysplat_core.storage import ArtifactStore, read_json
 
@@ -34,8 +37,23 @@ def write_city_report(city: City, summary: Mapping[str, Any]) -> Path:
     plan = load_plan(city.root / "plan.json")
     pictures = [*_maps(store, plan), *_paths(store, plan), *_views(store, plan)]
     file = city.root / "report.html"
-    write_report(summary, file, pictures=pictures)
+    write_report(summary, file, pictures=pictures, credit=_credit(store, plan))
     return file
+
+
+def _credit(store: ArtifactStore, plan: BoxPlan) -> str:
+    """Say whose photos the renderings show beside themselves: all creators of those boxes."""
+    pages = [
+        splat.path / "ATTRIBUTION.md"
+        for box in plan.boxes
+        if (splat := store.find("splat", box.key)) is not None
+    ]
+    merged = merge_attributions([page for page in pages if page.is_file()], title="")
+    names = re.findall(r"^- \[?(@?[^\]:]+)\]?.*: \d+ photos$", merged, flags=re.MULTILINE)
+    creators = sorted({name for name in names if not name.startswith("sequence ")})
+    if not creators:
+        return credit_line(merged) if pages else ""
+    return f"{credit_line(merged)}; by {', '.join(creators)}. Changed: renderings made from them."
 
 
 def _maps(store: ArtifactStore, plan: BoxPlan) -> list[Picture]:

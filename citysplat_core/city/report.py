@@ -52,6 +52,7 @@ def write_report(
     out_file: Path,
     *,
     pictures: Sequence[tuple[str, Path | bytes]] = (),
+    credit: str = "",
 ) -> None:
     """Write the report of a city as one self-contained HTML file.
 
@@ -60,6 +61,7 @@ def write_report(
             absent or needs a simulated city's truth is left out.
         out_file: The HTML file; its directory must exist. An older report is replaced whole.
         pictures: Title and PNG, JPEG or WebP (a file or its bytes), in the order shown.
+        credit: Whose photos they show; stands below them.
 
     Raises:
         ViewerError: A picture is missing or no picture; names it.
@@ -79,6 +81,7 @@ def write_report(
         skipped=dict(summary.get("skipped") or {}),
         failed=dict(summary.get("failed") or {}),
         pictures=[_embed(title, source) for title, source in pictures],
+        credit=credit,
     )
     with published(out_file) as stream:
         stream.write(text.encode())

@@ -80,6 +80,9 @@ dd { margin: 0 0 10px; color: var(--soft); overflow-wrap: anywhere; }
 <figcaption>{{ picture.title }}</figcaption></figure>
 {% endfor %}
 </div>
+{% if credit %}
+<p><small>{{ credit }}</small></p>
+{% endif %}
 {% endif %}
 {% if pairs %}
 <h2>Pairs of photos, by what proposed them</h2>

@@ -142,3 +142,8 @@ def test_camera_paths_are_drawn_with_their_residuals():
     picture = draw_camera_paths(cameras, photos)
     assert has_colour(picture, (0x24, 0x50, 0x7A)) > 100
     assert draw_camera_paths(cameras.iloc[:0], photos).startswith(b"\x89PNG")
+
+
+def test_whose_photos_are_shown_stands_below_the_pictures(tmp_path):
+    write_report({}, tmp_path / "r.html", pictures=[("Map", png(50, 50))], credit="By <ann>")
+    assert "By &lt;ann&gt;" in (tmp_path / "r.html").read_text()
