@@ -11,6 +11,7 @@ from citysplat_core.errors import BlockedError, DiscoveryError
 from citysplat_core.geography import Area
 from citysplat_core.imagery import PanoramaxSource, PhotoRequest, PhotoStore, open_source
 from citysplat_core.imagery.panoramax.items import asset_url, catalog_row, trimmed
+from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of
 from citysplat_core.settings import SourceSettings
 from citysplat_core.simulation.server.stac_items import picture_id
 from citysplat_core.storage import no_progress
@@ -279,6 +280,29 @@ def test_missing_and_nonsensical_values_are_missing(properties):
         assert row[name] is None, name
     assert row["creator"] == "ann"
     assert not row["is_pano"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_value_of_a_wrong_type_stops_a_look(seed):
+    rng = random.Random(seed)
+    odd = [None, 0, -1, 7.5, "", "x", [], [1], ["a", "b"], {}, {"a": 1}, True]
+
+    def spoilt(value):
+        if rng.random() < 0.15:
+            return rng.choice(odd)
+        if isinstance(value, dict):
+            return {name: spoilt(inner) for name, inner in value.items()}
+        return [spoilt(inner) for inner in value] if isinstance(value, list) else value
+
+    whole = item(
+        **lens(field_of_view=360, sensor_array_dimensions=[4, 2], visible_area=[0, 1, 0, 0])
+    )
+    kept = [trimmed(spoilt(whole)) for _ in range(2000)]
+    rows = [catalog_row(one) for one in kept if one is not None]
+    assert len(rows) > 300
+    table = table_of(rows, DESCRIBED_SCHEMA)
+    assert not table.column("lon").null_count
+    assert {asset_url(one, 1024) for one in kept if one is not None} > {None}
 
 
 @pytest.mark.parametrize(

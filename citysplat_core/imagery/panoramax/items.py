@@ -14,6 +14,7 @@ _KEPT_EXIF = (
 )
 _FILM_WIDTH_MM = 36.0
 _WIDEST_PERSPECTIVE_DEG = 170.0
+_WIDEST_PX = 1_000_000
 _SD_WIDTH_PX, _THUMB_WIDTH_PX = 2048, 500
 
 
@@ -133,10 +134,11 @@ def _size(lens: dict[str, Any]) -> tuple[int | None, int | None]:
     if not isinstance(values, list) or len(values) != 2:
         return None, None
     width, height = _number(values[0]), _number(values[1])
-    if not width or not height or width < 1 or height < 1:
+    if not width or not height or not 1 <= min(width, height) <= max(width, height) < _WIDEST_PX:
         return None, None
     left, top, right, bottom = _margins(lens) or (0.0, 0.0, 0.0, 0.0)
-    return int(width - left - right), int(height - top - bottom)
+    kept_width, kept_height = int(width - left - right), int(height - top - bottom)
+    return (kept_width, kept_height) if kept_width > 0 and kept_height > 0 else (None, None)
 
 
 def _margins(lens: dict[str, Any]) -> tuple[float, float, float, float] | None:
@@ -153,15 +155,16 @@ def _margins(lens: dict[str, Any]) -> tuple[float, float, float, float] | None:
 
 def _crop(lens: dict[str, Any]) -> dict[str, object]:
     """Return which part of the sphere a cropped panorama shows, as shares of the whole."""
-    margins, size = _margins(lens), lens.get("sensor_array_dimensions")
-    if margins is None or not isinstance(size, list) or not (size[0] and size[1]):
+    margins, (width, height) = _margins(lens), _size(lens)
+    if margins is None or width is None or height is None:
         return {}
     left, top, right, bottom = margins
+    full_width, full_height = width + left + right, height + top + bottom
     return {
-        "pano_left": left / size[0],
-        "pano_top": top / size[1],
-        "pano_width": (size[0] - left - right) / size[0],
-        "pano_height": (size[1] - top - bottom) / size[1],
+        "pano_left": left / full_width,
+        "pano_top": top / full_height,
+        "pano_width": width / full_width,
+        "pano_height": height / full_height,
     }
 
 
@@ -185,7 +188,8 @@ def _producer(item: dict[str, Any]) -> tuple[str | None, str | None]:
     providers = item.get("providers")
     for provider in providers if isinstance(providers, list) else []:
         fields = _dict(provider)
-        if "producer" in (fields.get("roles") or []):
+        roles = fields.get("roles")
+        if isinstance(roles, list) and "producer" in roles:
             return _text(fields.get("name")), _text(fields.get("id"))
     return _text(item["properties"].get("geovisio:producer")), None
 
@@ -217,7 +221,7 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401
-    return str(value) if value not in {None, ""} else None
+    return str(value) if isinstance(value, str | int) and value != "" else None
 
 
 def _dict(value: Any) -> dict[str, Any]:  # noqa: ANN401
