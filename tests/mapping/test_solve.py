@@ -61,6 +61,7 @@ def test_the_artifact_keeps_the_contract(make_street, make_artifacts, fresh):
     assert told["counts"] == report.counts
     assert told["cameras"][0]["is_refined"] is True
     assert (out / "from_above.png").stat().st_size > 5000
+    assert (out / "ATTRIBUTION.md").read_text().startswith("# Attribution of the sparse model")
 
 
 def test_progress_is_told_for_every_photo(make_street, make_artifacts, fresh):

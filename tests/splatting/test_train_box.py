@@ -79,6 +79,7 @@ def test_the_artifact_holds_what_the_contract_says(trained):
         picture = cv2.imread(str(out / "renders" / f"{image_id}.jpg"))
         assert picture.shape[1] % 2 == 0
         assert picture.shape[:2] == (scene["height"], 2 * scene["width"])
+    assert (out / "ATTRIBUTION.md").read_text().startswith("# Attribution of the splat of box")
 
 
 def test_the_ply_is_in_the_local_frame_in_metres(trained):
