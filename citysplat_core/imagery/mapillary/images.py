@@ -142,9 +142,7 @@ class PhotoFetcher:
             return _Try(outcome=_Outcome.FAULT, reason=problem)
         loop = asyncio.get_running_loop()
         try:
-            photo = await loop.run_in_executor(
-                self.executor, self._keep, image_id, answer.body
-            )
+            photo = await loop.run_in_executor(self.executor, self._keep, image_id, answer.body)
         except ImageError as error:
             return _Try(outcome=_Outcome.FAULT, reason=error.seen)
         return _Try(outcome=_Outcome.DONE, photo=photo)
