@@ -8,20 +8,19 @@ none did.
 """
 
 import argparse
-import importlib
 import json
 import math
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from acquisition_clients import Figure
 from acquisition_figures import OURS, Plan, metadata_figures, photo_figures, tile_figures
 from acquisition_peers import PEERS, install
+from planning import measure_plan
+from quality import measure_quality
 
 TITLES = {
     "metadata": "Metadata: from ids to described images",
@@ -128,11 +127,7 @@ def _quality(*, wanted: bool) -> dict[str, float | None]:
     if not wanted:
         return {"quality_images_per_cpu_s": None}
     _say("quality scores")
-    try:
-        values = importlib.import_module("quality").measure_quality()
-    except ModuleNotFoundError:
-        return {"quality_images_per_cpu_s": None}
-    return {"quality_images_per_cpu_s": float(values["quality_images_per_cpu_s"])}
+    return {"quality_images_per_cpu_s": float(measure_quality()["quality_images_per_cpu_s"])}
 
 
 def _planning(*, wanted: bool) -> dict[str, float | None]:
@@ -140,17 +135,7 @@ def _planning(*, wanted: bool) -> dict[str, float | None]:
     if not wanted:
         return dict.fromkeys(names)
     _say(f"planning {PLAN_ROWS} images, in a process of its own")
-    code = f"import json, planning; print(json.dumps(planning.measure_plan({PLAN_ROWS})))"
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        return dict.fromkeys(names)
-    values = json.loads(done.stdout.strip().splitlines()[-1])
+    values = measure_plan(PLAN_ROWS)
     return {name: float(values[name]) for name in names}
 
 

@@ -24,7 +24,8 @@ from citysplat_core.geography import Area
 
 OURS = "CitySplat"
 SIZE_PX = 1024
-PHOTO_WAYS = ("photos strict", "photos ends", "photos scored")
+PHOTO_WAYS = ("photos by their ends", "photos decoded strictly", "photos decoded and scored")
+"""The first is what the peers do at most, and the ratio's; the others do more."""
 
 Say = Callable[[str], None]
 

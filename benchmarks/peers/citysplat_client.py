@@ -2,9 +2,9 @@
 
 ``described``: ids of a tile ledger to a table of catalog rows, all of it kept in the metadata
 ledger. ``whole catalog step``: to the finished artifact, with numbers, scores, tombstones and
-GeoParquet. ``photos ends``: ids to files in the photo store, each whole by its length and
-ends; ``photos strict``: each decoded without a fault as well; ``photos scored``: decoded once for
-the check and for all scores, as the photo step does it.
+GeoParquet. ``photos by their ends``: ids to files in the photo store, each
+whole by its length and ends; ``photos decoded strictly``: each decoded without a fault as well;
+``photos decoded and scored``: decoded once for the check and all scores, as the photo step does.
 """
 
 from pathlib import Path
@@ -75,9 +75,9 @@ def catalog() -> None:
 def photos() -> None:
     """Bring the photos of the ids."""
     wanted = [PhotoRequest(image_id=i, photo_ref=None) for i in ids]
-    how = given["way"].removeprefix("photos ")
+    how = given["way"].rpartition(" ")[2]
     with measured(), ScoreStore(out / "scores.sqlite") as scores:
-        check = {"ends": by_its_ends, "strict": strictly, "scored": scores.score}[how]
+        check = {"ends": by_its_ends, "strictly": strictly, "scored": scores.score}[how]
         store = PhotoStore(out / "photos", check=check)
         source.fetch_photos(wanted, store, size_px=given["size_px"], n_threads=2, progress=quiet)
         store.flush()
