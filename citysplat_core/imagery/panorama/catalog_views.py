@@ -15,8 +15,7 @@ from citysplat_core.imagery.panorama.rig import (
     view_id_of,
     views_of_rig,
 )
-from citysplat_core.imagery.panorama.telling import coverage_of, is_panorama
-from citysplat_core.imagery.tables import slices_of
+from citysplat_core.imagery.panorama.telling import SPHERICAL_TYPES, coverage_of, is_panorama
 from citysplat_core.settings import PanoramaSettings
 
 EXCLUDED_BY_SETTING: Final = "panorama: left out by panoramas.use"
@@ -24,7 +23,6 @@ _NOT_COVERED: Final = "panorama: it shows none of the rig's views whole"
 _TOLD_BY: Final = ("camera_type", "is_pano", "source", "make", "model", "width", "height")
 _CROP: Final = ("pano_left", "pano_top", "pano_width", "pano_height")
 _ROTATION: Final = ("rotation_x", "rotation_y", "rotation_z")
-_ROWS_AT_ONCE: Final = 20_000
 _Floats = NDArray[np.float64]
 
 
@@ -44,10 +42,7 @@ def add_views(described: pa.Table, settings: PanoramaSettings) -> pa.Table:
     Returns:
         The same columns; new rows at the end.
     """
-    # In parts: a city has more rows than there should be dictionaries at a time.
-    parts = slices_of(described.select(_TOLD_BY), _ROWS_AT_ONCE)
-    told = (is_panorama(row) for part in parts for row in part.to_pylist())
-    panoramas = np.fromiter(told, dtype=bool, count=described.num_rows)
+    panoramas = _are_panoramas(described)
     listed = np.asarray(pc.equal(described.column("status"), "listed").to_numpy(), dtype=bool)
     described = _set(described, "is_pano", pa.array(panoramas))
     chosen = np.flatnonzero(panoramas & listed)
@@ -71,6 +66,22 @@ def add_views(described: pa.Table, settings: PanoramaSettings) -> pa.Table:
     return pa.concat_tables([described, *views])
 
 
+def _are_panoramas(described: pa.Table) -> NDArray[np.bool_]:
+    """Apply ``is_panorama`` to every row; a service's rows all at once, for cities are large."""
+    kinds = pa.array(sorted(SPHERICAL_TYPES))
+    said = pc.or_kleene(
+        pc.is_in(described.column("camera_type"), kinds), described.column("is_pano")
+    )
+    panoramas = np.array(
+        pc.equal(said, pa.scalar(value=True)).fill_null(pa.scalar(value=False)), dtype=bool
+    )
+    of_folder = pc.equal(described.column("source"), "folder").fill_null(pa.scalar(value=False))
+    open_rows = np.flatnonzero(~panoramas & np.asarray(of_folder, dtype=bool))
+    told = described.select(_TOLD_BY).take(open_rows).to_pylist()
+    panoramas[open_rows] = [is_panorama(row) for row in told]
+    return panoramas
+
+
 def _views_of(row: dict[str, Any], settings: PanoramaSettings) -> tuple[list[View | None], str]:
     """Return the views of a panorama (None where it does not show one whole), or why none."""
     nothing: list[View | None] = [None] * len(settings.yaw_deg)
@@ -91,11 +102,15 @@ def _views_of(row: dict[str, Any], settings: PanoramaSettings) -> tuple[list[Vie
 
 def _marked(described: pa.Table, chosen: NDArray[np.intp], reasons: list[str]) -> pa.Table:
     """Write status and reason of the panoramas' own rows."""
-    status, reason = (described.column(name).to_pylist() for name in ("status", "reason"))
-    for row, why in zip(chosen.tolist(), reasons, strict=True):
-        status[row], reason[row] = ("excluded", why) if why else ("cut", None)
-    described = _set(described, "status", pa.array(status, pa.string()))
-    return _set(described, "reason", pa.array(reason, pa.string()))
+    own = np.zeros(described.num_rows, dtype=bool)
+    own[chosen] = True
+    mask = pa.array(own)
+    status = pa.array(["excluded" if why else "cut" for why in reasons], pa.string())
+    reason = pa.array([why or None for why in reasons], pa.string())
+    for name, values in (("status", status), ("reason", reason)):
+        column = described.column(name).combine_chunks()
+        described = _set(described, name, pc.replace_with_mask(column, mask, values))
+    return described
 
 
 def _view_rows(
