@@ -35,11 +35,13 @@ def main() -> None:
     """Measure and print."""
     options = _parser().parse_args()
     if options.quick:
-        options.images, options.repeats, options.tile_images = 120, 1, 500
+        options.images, options.photos, options.tile_images = 120, 60, 500
+        options.repeats = 1
         options.only = [part for part in options.only if part != "planning"]
     plan = Plan(
         images=options.images,
-        serial_images=max(20, options.images // 10),
+        photos=options.photos,
+        serial_images=max(20, options.images // 25),
         tile_images=options.tile_images,
         repeats=options.repeats,
         latency_ms=options.latency_ms,
@@ -64,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     add = parser.add_argument
-    add("--images", type=int, default=2000, help="images every client is asked for (2000)")
+    add("--images", type=int, default=5000, help="images whose metadata is asked for (5000)")
+    add("--photos", type=int, default=1000, help="photos that are asked for (1000)")
     add("--tile-images", type=int, default=20_000, help="images in the decoded tiles (20000)")
     add("--repeats", type=int, default=3, help="runs of each client; the least CPU counts (3)")
     add("--latency-ms", type=float, default=50.0, help="of the local server (50)")
-    add("--quick", action="store_true", help="120 images, one run: shows that it works, no more")
+    add("--quick", action="store_true", help="tiny sizes, one run: shows that it works, no more")
     add("--no-peers", action="store_true", help="install and run no peer; the ratios are null")
     add("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: all")
     add("--json", action="store_true", help="end with one line of JSON")
@@ -149,6 +152,7 @@ def _facts(plan: Plan, tables: dict[str, list[Figure]]) -> dict[str, Any]:
         },
         "sizes": {
             "images": plan.images,
+            "photos": plan.photos,
             "tile_images": plan.tile_images,
             "repeats": plan.repeats,
             "latency_ms": plan.latency_ms,

@@ -35,7 +35,8 @@ class Plan:
     """What is measured.
 
     Attributes:
-        images: Images that every client is asked for.
+        images: Images whose metadata every client is asked for.
+        photos: Photos that every client is asked for.
         serial_images: Images for the SDK's serial loop, which would take minutes otherwise.
         tile_images: Images of the world whose tiles are decoded.
         repeats: Runs of each client; the one with the least CPU counts.
@@ -45,6 +46,7 @@ class Plan:
     """
 
     images: int
+    photos: int
     serial_images: int
     tile_images: int
     repeats: int
@@ -116,10 +118,10 @@ def photo_figures(plan: Plan) -> list[Figure]:
     """Measure from ids (mapillary-downloader: from user names) to files on disk."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "photos"
-        with running(plan.images, latency_ms=0.0) as server:
+        with running(plan.photos, latency_ms=0.0) as server:
             ids = server.ids
         digests = make_photos(folder, ids)
-        with running(plan.images, latency_ms=plan.latency_ms, photos=folder) as server:
+        with running(plan.photos, latency_ms=plan.latency_ms, photos=folder) as server:
             return [
                 *(
                     _photos(plan, server, digests, f"{OURS}, {way}", "citysplat_client.py", None)
