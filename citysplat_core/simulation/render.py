@@ -109,9 +109,7 @@ def render(town: Town, capture: Capture, *, n_threads: int = 1) -> View:
     if not capture.camera.is_pano:
         return _rendered(town, capture, pixel_rays(capture.camera), capture.rotation, n_threads)
     rays, turns, length = _sector_rays(capture.camera)
-    sectors = [
-        _rendered(town, capture, rays, turn @ capture.rotation, n_threads) for turn in turns
-    ]
+    sectors = [_rendered(town, capture, rays, turn @ capture.rotation, n_threads) for turn in turns]
     depth = np.concatenate([sector.depth_m * length for sector in sectors], axis=1)
     return View(np.concatenate([sector.light for sector in sectors], axis=1), depth)
 

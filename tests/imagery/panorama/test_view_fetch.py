@@ -148,7 +148,7 @@ def test_a_file_that_is_no_sphere_fails_with_its_size_and_leaves_no_view(bring, 
 def test_a_panorama_that_is_damaged_inside_is_dropped_so_that_it_is_fetched_again(bring, source):
     whole = source.bodies["p"]
     middle = len(whole) // 2
-    source.bodies["p"] = whole[:middle] + bytes(120) + whole[middle + 120 :]
+    source.bodies["p"] = whole[:middle] + b"\xff\xd8" * 60 + whole[middle + 120 :]
     assert bring(source, rows())[1].state == "failed"
     source.bodies["p"] = whole
     assert bring(source, rows())[1].state == "ok"
