@@ -57,7 +57,8 @@ OPTIONAL_IMPORTS = {"gsplat", "hloc", "h5py"}
 def third_party_imports(*folders: str) -> set[str]:
     own = {"citysplat_core", "citysplat_dagster", "conftest"}
     found = set()
-    for path in (p for folder in folders for p in (REPOSITORY / folder).rglob("*.py")):
+    ours = (p for folder in folders for p in (REPOSITORY / folder).rglob("*.py"))
+    for path in (p for p in ours if not any(part.startswith(".") for part in p.parts)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
