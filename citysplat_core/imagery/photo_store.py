@@ -97,8 +97,7 @@ class PhotoStore:
 
     def path_of(self, image_id: str, size_px: int) -> Path:
         """Return where a photo lies or would lie."""
-        shard = hashlib.sha256(image_id.encode()).hexdigest()[:2]
-        return self.folder / str(size_px or "original") / shard / f"{image_id}.jpg"
+        return self.folder / _key(image_id, size_px)
 
     def find(self, image_id: str, size_px: int, *, origin: str = "") -> StoredPhoto | None:
         """Return a stored photo, or None.
@@ -108,14 +107,14 @@ class PhotoStore:
             size_px: The size it was asked for in.
             origin: What it was made from; another origin does not count.
         """
-        path = self.path_of(image_id, size_px)
+        key = _key(image_id, size_px)
         try:
-            size_bytes = path.stat().st_size
+            size_bytes = os.stat(f"{self.folder}/{key}").st_size  # noqa: PTH116 - most are absent
         except FileNotFoundError:
             return None
-        row = self._row(self._key(path))
+        path, row = self.folder / key, self._row(key)
         if row is None:
-            return None if origin else self._adopted(path)
+            return None if origin else self._adopted(path, key)
         if row[1] != origin or row[3] != size_bytes:
             return None
         return _stored(path, row)
@@ -136,21 +135,22 @@ class PhotoStore:
         width, height = check_ends(body)
         sha256 = hashlib.sha256(body).hexdigest()
         self._check(body, sha256)
-        path = self.path_of(image_id, size_px)
+        key = _key(image_id, size_px)
+        path = self.folder / key
         with full_disk_is_clear(path):
             self._write(path, body)
-        row = (self._key(path), origin, sha256, len(body), width, height)
+        row = (key, origin, sha256, len(body), width, height)
         self._remember(row, at_once=bool(origin))
         return _stored(path, row)
 
     def drop(self, image_id: str, size_px: int) -> None:
         """Forget a photo that turned out damaged, so that the next run fetches it again."""
-        path = self.path_of(image_id, size_px)
+        key = _key(image_id, size_px)
         with self._lock:
-            path.unlink(missing_ok=True)
-            self._unwritten.pop(self._key(path), None)
+            (self.folder / key).unlink(missing_ok=True)
+            self._unwritten.pop(key, None)
             with self._connection() as connection:
-                connection.execute("DELETE FROM photos WHERE key=?", (self._key(path),))
+                connection.execute("DELETE FROM photos WHERE key=?", (key,))
 
     def flush(self) -> None:
         """Write the rows of the newest photos; without it a later run reads their files."""
@@ -216,7 +216,7 @@ class PhotoStore:
                 found = connection.execute(f"{query} WHERE key=?", (key,)).fetchone()
         return None if found is None else tuple(found)
 
-    def _adopted(self, path: Path) -> StoredPhoto | None:
+    def _adopted(self, path: Path, key: str) -> StoredPhoto | None:
         """Take a file whose row was lost in a kill; files appear whole, yet its ends are looked at.
 
         Its middle is checked where it is scored, as it has no score yet.
@@ -227,7 +227,7 @@ class PhotoStore:
         except (ImageError, FileNotFoundError):
             return None
         sha256 = hashlib.sha256(body).hexdigest()
-        row = (self._key(path), "", sha256, len(body), width, height)
+        row = (key, "", sha256, len(body), width, height)
         self._remember(row, at_once=False)
         return _stored(path, row)
 
@@ -238,9 +238,6 @@ class PhotoStore:
                 if not _is_alive(part) or time.time() - part.stat().st_mtime > _STALE_S:
                     part.unlink()
 
-    def _key(self, path: Path) -> str:
-        return str(path.relative_to(self.folder))
-
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         fix = "Free some space; if it is damaged, delete the photo cache and run again."
@@ -248,6 +245,12 @@ class PhotoStore:
         with self._lock, sqlite_file(path, purpose="to keep photos", fix=fix) as connection:
             connection.execute("PRAGMA synchronous=OFF")  # a lost row costs reading one file
             yield connection
+
+
+def _key(image_id: str, size_px: int) -> str:
+    """Give the place of a photo inside the store."""
+    shard = hashlib.sha256(image_id.encode()).hexdigest()[:2]
+    return f"{size_px or 'original'}/{shard}/{image_id}.jpg"
 
 
 def _stored(path: Path, row: tuple[object, ...]) -> StoredPhoto:
