@@ -66,10 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     add = parser.add_argument
-    add("--images", type=int, default=5000, help="images whose metadata is asked for (5000)")
+    add("--images", type=int, default=10_000, help="images whose metadata is asked for (10000)")
     add("--photos", type=int, default=1000, help="photos that are asked for (1000)")
     add("--tile-images", type=int, default=20_000, help="images in the decoded tiles (20000)")
-    add("--repeats", type=int, default=3, help="runs of each client; the least CPU counts (3)")
+    add("--repeats", type=int, default=2, help="runs of each client; the least CPU counts (2)")
     add("--latency-ms", type=float, default=50.0, help="of the local server (50)")
     add("--quick", action="store_true", help="tiny sizes, one run: shows that it works, no more")
     add("--no-peers", action="store_true", help="install and run no peer; the ratios are null")
