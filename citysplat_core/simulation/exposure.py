@@ -6,7 +6,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from citysplat_core.simulation.captures import Capture, Sequence
-from citysplat_core.simulation.render import render, to_bytes
+from citysplat_core.simulation.render import View, render, to_bytes
 from citysplat_core.simulation.town import Town
 
 JPEG_QUALITY = 92
@@ -15,20 +15,23 @@ _ROOF_BELOW_DEG = 48.0
 _Light = NDArray[np.float32]
 
 
-def photo(town: Town, capture: Capture, *, n_threads: int = 1) -> NDArray[np.uint8]:
+def photo(
+    town: Town, capture: Capture, *, n_threads: int = 1, view: View | None = None
+) -> NDArray[np.uint8]:
     """Take a photo: the view with exposure, vignetting, blur, noise and what covers it.
 
     Args:
         town: The town.
         capture: One of its captures.
         n_threads: Threads that render it; the result does not depend on it.
+        view: Its view by ``render``, if the caller has it already.
 
     Returns:
         Red, green, blue, uint8, shape (H, W, 3).
     """
     sequence = capture.sequence
     rng = np.random.default_rng([capture.seed, 6])
-    light = render(town, capture, n_threads=n_threads).light
+    light = (view or render(town, capture, n_threads=n_threads)).light
     gain = sequence.exposure * float(np.exp(0.03 * rng.standard_normal()))
     shade = _roof(light) if capture.camera.is_pano else _vignette(light)
     light = np.asarray(light * (gain * np.array(sequence.white_balance, np.float32)) * shade)
@@ -41,9 +44,11 @@ def photo(town: Town, capture: Capture, *, n_threads: int = 1) -> NDArray[np.uin
     return _banner(sequence, picture) if sequence.overlay == "banner" else picture
 
 
-def photo_jpeg(town: Town, capture: Capture, *, n_threads: int = 1) -> bytes:
+def photo_jpeg(
+    town: Town, capture: Capture, *, n_threads: int = 1, view: View | None = None
+) -> bytes:
     """Take a photo and give its JPEG bytes; see ``photo``."""
-    picture = np.ascontiguousarray(photo(town, capture, n_threads=n_threads))
+    picture = np.ascontiguousarray(photo(town, capture, n_threads=n_threads, view=view))
     return bytes(simplejpeg.encode_jpeg(picture, quality=JPEG_QUALITY, colorspace="RGB"))
 
 
