@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write constraints.txt: the exact version of everything that `citysplat[dev]` pulls in.
+# Write constraints.txt: the exact version of everything that `citysplat[dev,learned]` pulls in.
 #
 #   scripts/lock.sh            resolve again, keeping the present pins where they still fit
 #   scripts/lock.sh --upgrade  resolve without the present pins
@@ -19,5 +19,5 @@ if [[ ${1:-} == --upgrade || ! -f constraints.txt ]]; then
     keep=()
 fi
 "$python" -m pip install --quiet --quiet --dry-run --ignore-installed --report "$report" \
-    "${keep[@]}" ".[dev]"
+    "${keep[@]}" ".[dev,learned]"
 "$python" scripts/lock_from_report.py "$report" constraints.txt

@@ -45,13 +45,13 @@ def test_the_lock_holds_names_and_versions_only():
 
 def test_every_direct_dependency_is_locked_within_its_bounds():
     extras = PROJECT["project"]["optional-dependencies"]
-    for text in [*PROJECT["project"]["dependencies"], *extras["dev"]]:
+    for text in [*PROJECT["project"]["dependencies"], *extras["dev"], *extras["learned"]]:
         requirement = Requirement(text)
         assert requirement.name in LOCK, f"{text}: run scripts/lock.sh"
         assert requirement.specifier.contains(LOCK[requirement.name]), text
 
 
-OPTIONAL_IMPORTS = {"gsplat", "hloc", "h5py"}
+OPTIONAL_IMPORTS = {"gsplat", "hloc", "h5py", "kornia"}
 
 
 def third_party_imports(*folders: str) -> set[str]:
@@ -82,7 +82,8 @@ def test_every_import_of_the_packages_is_a_declared_dependency():
 def test_every_import_of_the_tests_is_a_declared_dependency():
     extras = PROJECT["project"]["optional-dependencies"]
     known = declared(PROJECT["project"]["dependencies"], extras["dev"])
-    local = {p.stem for p in (REPOSITORY / "tests").rglob("*.py")}
+    own = ("tests", "benchmarks")
+    local = {p.stem for name in own for p in (REPOSITORY / name).rglob("*.py")}
     local |= {p.name for p in (REPOSITORY / "tests").rglob("*") if p.is_dir()} | {"tests"}
     owners = packages_distributions()
     for name in third_party_imports("tests", "scripts", "benchmarks") - OPTIONAL_IMPORTS - local:

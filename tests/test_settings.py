@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from citysplat_core.errors import AreaError, ConfigError
-from citysplat_core.settings import CitySettings, load_city
+from citysplat_core.settings import CitySettings, FeatureSettings, MatchingSettings, load_city
 from citysplat_core.storage import settings_dict
 
 REPOSITORY = Path(__file__).parents[1]
@@ -163,3 +163,22 @@ def test_the_page_of_settings_is_the_code():
     spec.loader.exec_module(module)
     written = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
     assert written == module.settings_doc(), "run `make settings-doc`"
+
+
+@pytest.mark.parametrize(
+    "name", ["ALIKED_N16ROT", "aliked", "LOMA_B", "SIFT_LIGHTGLUE", "lightglue", "sift-lightglue"]
+)
+def test_what_would_end_the_process_is_refused_before_any_work(name):
+    with pytest.raises(ValidationError, match=r"without ONNX.*expected one of sift, xfeat, hybrid"):
+        FeatureSettings(backend=name)
+
+
+@pytest.mark.parametrize("name", ["surf", "", "hloc", "hloc:", "sift:fast", "xfeat:large"])
+def test_an_unknown_feature_backend_is_refused_with_the_valid_names(name):
+    with pytest.raises(ValidationError, match="expected one of sift, xfeat, hybrid, hloc:NAME"):
+        FeatureSettings(backend=name)
+
+
+def test_an_unknown_matcher_is_refused_with_the_valid_names():
+    with pytest.raises(ValidationError, match="'auto', 'sift' or 'lighterglue'"):
+        MatchingSettings(matcher="lightglue")

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from citysplat_core.errors import FeatureError
 from citysplat_core.settings import FeatureSettings
 
 
 class FeatureBackend(Protocol):
-    """Writes keypoints and descriptors of photos into a COLMAP database."""
+    """Writes keypoints and descriptors of photos into a COLMAP database.
+
+    Attributes:
+        kinds: The descriptors that an image has when it is done: ``sift`` in COLMAP's own table,
+            any other name in the table of learned ones (`features.learned_store`).
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
 
     def extract(
         self,
@@ -36,13 +43,37 @@ class FeatureBackend(Protocol):
 def _sift(conf: str) -> FeatureBackend:
     from citysplat_core.features.sift import SiftBackend
 
+    _refuse_conf("sift", conf)
+    return SiftBackend()
+
+
+def _xfeat(conf: str) -> FeatureBackend:
+    from citysplat_core.features.package_weights import need_learned
+
+    need_learned()
+    from citysplat_core.features.xfeat import XFeatBackend
+
+    _refuse_conf("xfeat", conf)
+    return XFeatBackend()
+
+
+def _hybrid(conf: str) -> FeatureBackend:
+    from citysplat_core.features.package_weights import need_learned
+
+    need_learned()
+    from citysplat_core.features.hybrid import HybridBackend
+
+    _refuse_conf("hybrid", conf)
+    return HybridBackend()
+
+
+def _refuse_conf(name: str, conf: str) -> None:
     if conf:
         raise FeatureError(
-            f"feature backend sift was asked for configuration {conf!r}",
-            expected="sift without a configuration",
-            fix='Set features.backend = "sift" in city.toml.',
+            f"feature backend {name} was asked for configuration {conf!r}",
+            expected=f"{name} without a configuration",
+            fix=f'Set features.backend = "{name}" in city.toml.',
         )
-    return SiftBackend()
 
 
 def _hloc(conf: str) -> FeatureBackend:
@@ -51,7 +82,12 @@ def _hloc(conf: str) -> FeatureBackend:
     return HlocBackend(conf)
 
 
-BACKENDS: Final[dict[str, Callable[[str], FeatureBackend]]] = {"sift": _sift, "hloc": _hloc}
+BACKENDS: Final[dict[str, Callable[[str], FeatureBackend]]] = {
+    "sift": _sift,
+    "xfeat": _xfeat,
+    "hybrid": _hybrid,
+    "hloc": _hloc,
+}
 """Family name to a function that makes a backend from the part of the name after the colon."""
 
 

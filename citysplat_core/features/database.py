@@ -18,6 +18,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from citysplat_core.errors import FeatureError, StorageError
+from citysplat_core.features.learned_store import TABLE, has_table
 
 MAX_IMAGE_ID: Final = 2147483647
 """COLMAP's modulus of pair ids; image ids are smaller than this."""
@@ -182,6 +183,7 @@ def strip_database(path: Path) -> None:
     with connected(path) as connection:
         connection.execute("DELETE FROM descriptors")
         connection.execute("DELETE FROM matches")
+        connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
         wide = "SELECT image_id, rows, cols FROM keypoints WHERE cols > 2 AND rows > 0"
         for image_id, rows, columns in connection.execute(wide).fetchall():
             query = "SELECT data FROM keypoints WHERE image_id = ?"
@@ -201,6 +203,17 @@ def finish_database(path: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("VACUUM")
+
+
+def kinds_of(path: Path) -> tuple[str, ...]:
+    """Name the kinds of descriptors that a feature database holds: ``sift`` first, if any."""
+    with connected(path, read_only=True) as connection:
+        found = connection.execute("SELECT 1 FROM descriptors WHERE rows > 0 LIMIT 1").fetchone()
+        kinds = ["sift"] if found else []
+        if has_table(connection):
+            query = f"SELECT DISTINCT kind FROM {TABLE} WHERE rows > 0 ORDER BY kind"  # noqa: S608
+            kinds += [str(row[0]) for row in connection.execute(query)]
+    return tuple(kinds)
 
 
 def read_pair_counts(path: Path) -> pd.DataFrame:

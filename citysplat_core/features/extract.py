@@ -15,6 +15,7 @@ from citysplat_core.features.database import (
     finish_database,
     image_name,
 )
+from citysplat_core.features.learned_store import TABLE, has_table
 from citysplat_core.features.masking import drop_masked_keypoints
 from citysplat_core.features.merging import copy_database
 from citysplat_core.settings import FeatureSettings
@@ -138,7 +139,7 @@ def _extract_missing(
     progress: Progress,
 ) -> None:
     backend = backend_named(settings.backend)
-    done = _finished_ids(database)
+    done = _finished_ids(database, backend.kinds)
     todo = images[~images["colmap_id"].isin(done)]
     if done:
         logger.info("%d of %d photos were done before", len(done), len(images))
@@ -147,19 +148,24 @@ def _extract_missing(
         chunk = todo.iloc[first : first + CHUNK_SIZE]
         names = [image_name(str(image_id)) for image_id in chunk["image_id"]]
         backend.extract(database, photos, names, settings=settings, n_threads=n_threads)
-        _mark_featureless(database, [int(key) for key in chunk["colmap_id"]])
+        _mark_featureless(database, [int(key) for key in chunk["colmap_id"]], backend.kinds)
     progress(len(images), len(images), "photos")
 
 
-def _finished_ids(database: Path) -> set[int]:
+def _finished_ids(database: Path, kinds: tuple[str, ...]) -> set[int]:
     query = "SELECT k.image_id FROM keypoints k JOIN descriptors d ON k.image_id = d.image_id"
+    learned = set(kinds) - {"sift"}
     with connected(database) as connection:
+        if learned and not has_table(connection):
+            return set()
+        if learned:
+            query += f" JOIN {TABLE} l ON k.image_id = l.image_id"
         return {int(row[0]) for row in connection.execute(query)}
 
 
-def _mark_featureless(database: Path, colmap_ids: list[int]) -> None:
+def _mark_featureless(database: Path, colmap_ids: list[int], kinds: tuple[str, ...]) -> None:
     """Give a photo in which nothing was found empty tables, so that every reader finds its row."""
-    finished = _finished_ids(database)
+    finished = _finished_ids(database, kinds)
     missing = [key for key in colmap_ids if key not in finished]
     if not missing:
         return

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pycolmap
@@ -33,6 +33,8 @@ class HlocBackend:
     Raises:
         FeatureError: hloc is not installed, or no configuration is named.
     """
+
+    kinds: ClassVar[tuple[str, ...]] = ("sift",)
 
     def __init__(self, conf: str) -> None:
         """Refuse at once what cannot work."""
@@ -72,7 +74,7 @@ class HlocBackend:
             FeatureError: hloc has no such configuration, or its descriptors cannot be matched.
         """
         del n_threads
-        from hloc import extract_features  # type: ignore[import-not-found]
+        from hloc import extract_features
 
         if self._conf not in extract_features.confs:
             raise FeatureError(
@@ -104,7 +106,7 @@ def import_hloc_features(h5: Path, database: Path, names: Sequence[str]) -> None
     Raises:
         FeatureError: An image is missing in the file, or its descriptors cannot be matched.
     """
-    import h5py  # type: ignore[import-not-found]
+    import h5py
 
     with h5py.File(h5, "r") as file, pycolmap.Database.open(database) as opened:
         absent = [name for name in names if name not in file]

@@ -8,9 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from citysplat_core.features.database import connected
+from citysplat_core.features.learned_store import TABLE, has_table
 from citysplat_core.imagery.masks import read_mask
-
-_TABLES = ("keypoints", "descriptors")
 
 
 def drop_masked_keypoints(database: Path, box_images: Path, images: pd.DataFrame) -> int:
@@ -39,8 +38,7 @@ def drop_masked_keypoints(database: Path, box_images: Path, images: pd.DataFrame
             keep = _in_use(connection, int(key), used)
             if not keep.all():
                 n_dropped += int((~keep).sum())
-                for table in _TABLES:
-                    _keep_rows(connection, table, int(key), keep)
+                _keep_rows(connection, int(key), keep)
     return n_dropped
 
 
@@ -55,11 +53,26 @@ def _in_use(connection: sqlite3.Connection, key: int, used: NDArray[np.bool_]) -
     return np.asarray(used[y, x])
 
 
-def _keep_rows(
-    connection: sqlite3.Connection, table: str, key: int, keep: NDArray[np.bool_]
-) -> None:
+def _keep_rows(connection: sqlite3.Connection, key: int, keep: NDArray[np.bool_]) -> None:
+    """Cut the keypoints, and each kind of descriptors by the rows that it speaks of."""
+    _cut(connection, "keypoints", key, keep)
+    first = len(keep)
+    if has_table(connection):
+        query = f"SELECT first, rows FROM {TABLE} WHERE image_id = ?"  # noqa: S608 - own name
+        found = connection.execute(query, (key,)).fetchone()
+        if found is not None:
+            first, rows = found
+            _cut(connection, TABLE, key, keep[first : first + rows])
+            update = f"UPDATE {TABLE} SET first = ? WHERE image_id = ?"  # noqa: S608
+            connection.execute(update, (int(keep[:first].sum()), key))
+    _cut(connection, "descriptors", key, keep[:first])
+
+
+def _cut(connection: sqlite3.Connection, table: str, key: int, keep: NDArray[np.bool_]) -> None:
     query = f"SELECT rows, data FROM {table} WHERE image_id = ?"  # noqa: S608 - own names
     rows, data = connection.execute(query, (key,)).fetchone()
+    if not rows:
+        return
     values = np.frombuffer(data, dtype=np.uint8).reshape(rows, -1)[keep]
     update = f"UPDATE {table} SET rows = ?, data = ? WHERE image_id = ?"  # noqa: S608
     connection.execute(update, (len(values), values.tobytes(), key))

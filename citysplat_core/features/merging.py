@@ -18,6 +18,7 @@ from citysplat_core.features.database import (
     connected,
     finish_database,
 )
+from citysplat_core.features.learned_store import TABLE, create_table, has_table
 
 _SHARED_TABLES: Final = ("cameras", "rigs", "rig_sensors", "frames", "frame_data", "images")
 _SELECTED_CAMERAS: Final = "IN (SELECT camera_id FROM src.images WHERE image_id IN sel)"
@@ -127,6 +128,10 @@ def _copy_images(connection: sqlite3.Connection, *, keep_descriptors: bool, cut:
         connection.execute(
             f"INSERT OR IGNORE INTO main.{table} ({names}) SELECT {names} FROM src.{table}{where}"  # noqa: S608 - table names are ours
         )
+    if keep_descriptors and has_table(connection, "src"):
+        create_table(connection)
+        where = " WHERE image_id IN sel" if cut else ""
+        connection.execute(f"INSERT OR IGNORE INTO {TABLE} SELECT * FROM src.{TABLE}{where}")  # noqa: S608 - own name
     names = ", ".join(_columns(connection, "pose_priors"))
     values = names.replace("pose_prior_id", "corr_data_id")  # never two priors under one id
     where = f" WHERE {_SELECTED_ROWS['pose_priors']}" if cut else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pycolmap
 
@@ -13,6 +14,8 @@ from citysplat_core.settings import FeatureSettings
 
 class SiftBackend:
     """COLMAP's SIFT: RootSIFT descriptors, at most two orientations a point."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("sift",)
 
     def extract(
         self,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.features import colmap_device, connected, has_gpu, pair_id_of, quiet_colmap
+from citysplat_core.matching.matchers import MATCHERS, add_matches, clear_matches, matchers_for
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
 
@@ -84,11 +85,20 @@ def match_pairs(
     todo = [pair for pair in sorted(pairs) if pair_id_of(*pair) not in done]
     n_done = len(pairs) - len(todo)
     list_path = database.with_name("pairs.txt")
+    wanted = matchers_for(database, settings.matcher)
+    learned = [MATCHERS[name]() for name in wanted if name != "sift"] if todo else []
     for first in range(0, len(todo), CHUNK_SIZE):
         progress(n_done + first, len(pairs), "pairs")
         chunk = todo[first : first + CHUNK_SIZE]
         list_path.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in chunk))
-        _match_chunk(database, list_path, settings, n_threads)
+        if learned:
+            clear_matches(database, chunk)
+        if "sift" in wanted or not learned:
+            _match_chunk(database, list_path, settings, n_threads, verified=not learned)
+        for matcher in learned:
+            add_matches(database, chunk, matcher, n_threads=n_threads)
+        if learned:
+            _verify_chunk(database, list_path, settings)
     progress(len(pairs), len(pairs), "pairs")
 
 
@@ -99,7 +109,7 @@ def _finished_pairs(database: Path) -> set[int]:
 
 
 def _match_chunk(
-    database: Path, list_path: Path, settings: MatchingSettings, n_threads: int
+    database: Path, list_path: Path, settings: MatchingSettings, n_threads: int, *, verified: bool
 ) -> None:
     # No learned matcher (the wheels end the process) and no brute force on the CPU (160 times
     # slower for 2 % more matches): both are named here and not left to a setting.
@@ -107,15 +117,11 @@ def _match_chunk(
         type=pycolmap.FeatureMatcherType.SIFT_BRUTEFORCE,
         num_threads=n_threads,
         use_gpu=has_gpu(),
+        skip_geometric_verification=not verified,
     )
     matching.sift.max_ratio = settings.max_ratio
     matching.sift.cpu_brute_force_matcher = False
-    verification = pycolmap.TwoViewGeometryOptions(
-        compute_relative_pose=True,
-        filter_stationary_matches=True,
-        min_num_inliers=settings.min_inliers,
-    )
-    verification.ransac.random_seed = settings.seed
+    verification = _verification(settings)
     pairing = pycolmap.ImportedPairingOptions(match_list_path=list_path)
     try:
         with quiet_colmap():
@@ -123,6 +129,29 @@ def _match_chunk(
     except (RuntimeError, ValueError) as error:
         raise MatchingError(
             f"COLMAP could not match the pairs of {list_path.name}: {error}",
+            expected="a readable database and room on the disk",
+            fix="Free space if the disk is full, else delete this step's work folder; run again.",
+        ) from error
+
+
+def _verification(settings: MatchingSettings) -> pycolmap.TwoViewGeometryOptions:
+    options = pycolmap.TwoViewGeometryOptions(
+        compute_relative_pose=True,
+        filter_stationary_matches=True,
+        min_num_inliers=settings.min_inliers,
+    )
+    options.ransac.random_seed = settings.seed
+    return options
+
+
+def _verify_chunk(database: Path, list_path: Path, settings: MatchingSettings) -> None:
+    """Verify pairs whose matches stand in the database; COLMAP takes all cores for it."""
+    try:
+        with quiet_colmap():
+            pycolmap.verify_matches(database, list_path, _verification(settings))
+    except (RuntimeError, ValueError) as error:
+        raise MatchingError(
+            f"COLMAP could not verify the pairs of {list_path.name}: {error}",
             expected="a readable database and room on the disk",
             fix="Free space if the disk is full, else delete this step's work folder; run again.",
         ) from error

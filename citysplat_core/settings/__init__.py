@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from citysplat_core.errors import ConfigError
 from citysplat_core.geography import Area, CityFrame
 from citysplat_core.settings.base import StepSettings, machine
+from citysplat_core.settings.features import FeatureSettings
 from citysplat_core.settings.imagery import (
     MaskSettings,
     PanoramaSettings,
@@ -67,32 +68,33 @@ class BoxSettings(StepSettings):
     """Position used: the source's own solution where there is one, else GPS; or GPS always."""
 
 
-class FeatureSettings(StepSettings):
-    """How features are extracted."""
-
-    backend: str = "sift"
-    """Name of the extractor: ``sift``, or an hloc configuration as ``hloc:NAME``."""
-    max_features: int = Field(4096, ge=128)
-    """Most keypoints a photo."""
-    max_image_px: int = Field(1600, ge=160)
-    """Photos are scaled down to this longer side before extraction, pixels."""
-    prior_std_m: float = Field(4.0, gt=0)
-    """Standard deviation given to horizontal GPS positions, metres."""
-    prior_std_up_m: float = Field(9.0, gt=0)
-    """Standard deviation given to GPS heights, metres."""
-
-
 class MatchingSettings(StepSettings):
     """Which pairs are tried and which are kept."""
 
     radius_m: float = Field(40.0, gt=0)
     """Largest distance of a spatial or fringe pair, metres."""
-    max_neighbours: int = Field(20, ge=1)
-    """Most spatial neighbours a photo."""
-    max_turn_deg: float = Field(90.0, gt=0, le=180)
-    """Largest difference of two compass headings of a spatial or fringe pair, degrees."""
+    max_neighbours: int = Field(24, ge=1)
+    """Most spatial neighbours a photo asks for."""
+    max_turn_deg: float = Field(110.0, gt=0, le=180)
+    """Largest difference of two believed headings of a spatial or fringe pair, degrees."""
+    min_overlap: float = Field(0.005, ge=0, le=1)
+    """Least share of surface that both photos should see, as predicted from positions, headings and
+    angles of view; 0 asks no view cone."""
+    stationary_m: float = Field(0.3, ge=0)
+    """Photos of one creator that look one way are no pair if they stand closer than this, metres
+    (neighbours of a sequence excepted)."""
+    max_time_gap_days: float | None = Field(None, gt=0)
+    """Longest time between the captures of a spatial, fringe or retrieved pair; null asks none."""
+    max_pairs_per_photo: float = Field(8.5, gt=0)
+    """Budget: so many pairs times the number of photos are tried at first, the most useful ones."""
+    exhaustive_fringe_pairs: int = Field(400, ge=0)
+    """A fringe with at most this many pairs of two sides is compared exhaustively."""
+    retrieval_distance_m: float = Field(300.0, gt=0)
+    """Largest distance of a retrieved pair, metres."""
     sequence_steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Steps along a sequence that make a pair, forwards."""
+    matcher: Literal["auto", "sift", "lighterglue"] = "auto"
+    """Matcher: one for each kind of features that the photos have, or this one only."""
     max_ratio: float = Field(0.8, gt=0, lt=1)
     """Lowe's ratio: best distance over second best."""
     min_inliers: int = Field(20, ge=8)

@@ -10,7 +10,9 @@ def test_sift_is_found_by_name():
 
 
 def test_an_unknown_backend_is_refused_with_the_valid_names():
-    with pytest.raises(FeatureError, match="'surf' is unknown; expected one of hloc, sift"):
+    with pytest.raises(
+        FeatureError, match="'surf' is unknown; expected one of hloc, hybrid, sift, xfeat"
+    ):
         backend_named("surf")
 
 

@@ -17,7 +17,8 @@ def extract(tmp_path, box_images, tag, **settings):
     out.mkdir()
     work.mkdir(exist_ok=True)
     report = extract_box_features(
-        "0213", box_images=box_images, out=out, work=work, settings=FeatureSettings(**settings),
+        "0213", box_images=box_images, out=out, work=work,
+        settings=FeatureSettings().model_copy(update=settings),
         n_threads=1, progress=no_progress,
     )  # fmt: skip
     with pycolmap.Database.open(out / "features.db") as database:
@@ -63,6 +64,8 @@ def test_a_run_that_goes_on_after_a_kill_masks_what_was_done_before(tmp_path, dr
 def test_masks_hold_for_every_backend(tmp_path, drawn_box, monkeypatch):
     class Grid:
         """Keypoints every ten pixels, in two columns as hloc's."""
+
+        kinds = ("sift",)
 
         def extract(self, database, photos, names, *, settings, n_threads):
             del photos, settings, n_threads
