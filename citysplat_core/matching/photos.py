@@ -26,6 +26,9 @@ class Photos:
         captured_at: Milliseconds since 1970 (UTC), shape (N,); the smallest integer if unknown.
         panorama: Numbers of the panoramas that views were cut out of, ``NO_PANORAMA`` for ordinary
             photos, shape (N,); None if there are only those.
+        creator: Numbers of the people who took them, -1 for unknown, shape (N,); None if unknown.
+        half_view: Tangents of half the angles of view, across and up, NaN where no focal length is
+            known, shape (N, 2); None if none is.
     """
 
     colmap_id: NDArray[np.int64]
@@ -36,6 +39,8 @@ class Photos:
     sequence: NDArray[np.int64]
     captured_at: NDArray[np.int64]
     panorama: NDArray[np.int64] | None = None
+    creator: NDArray[np.int64] | None = None
+    half_view: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Count the photos."""
@@ -52,15 +57,9 @@ class Photos:
             sequence=self.sequence[rows],
             captured_at=self.captured_at[rows],
             panorama=None if self.panorama is None else self.panorama[rows],
+            creator=None if self.creator is None else self.creator[rows],
+            half_view=None if self.half_view is None else self.half_view[rows],
         )
-
-    @property
-    def n_pairs_of_one_panorama(self) -> int:
-        """Count the pairs of views of one panorama: they stand at one place and are never tried."""
-        if self.panorama is None:
-            return 0
-        _, counts = np.unique(self.panorama[self.panorama != NO_PANORAMA], return_counts=True)
-        return int((counts * (counts - 1) // 2).sum())
 
 
 def read_photos(box_images: Sequence[Path]) -> Photos:
@@ -85,6 +84,8 @@ def read_photos(box_images: Sequence[Path]) -> Photos:
         sequence=np.where(numbers < 0, NO_SEQUENCE, numbers).astype(np.int64),
         captured_at=milliseconds,
         panorama=_panorama_numbers(table),
+        creator=_creator_numbers(table),
+        half_view=_half_views(table, box_images),
     )
 
 
@@ -94,3 +95,25 @@ def _panorama_numbers(table: pd.DataFrame) -> NDArray[np.int64] | None:
         return None
     numbers, _ = pd.factorize(table["panorama_id"], sort=True)
     return np.where(numbers < 0, NO_PANORAMA, numbers).astype(np.int64)
+
+
+def _creator_numbers(table: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Number the people who took the photos; None if nothing is said of them."""
+    if "creator" not in table:
+        return None
+    named = table["creator"].where(table["creator"].astype("str") != "")
+    return pd.factorize(named, sort=True)[0].astype(np.int64)
+
+
+def _half_views(table: pd.DataFrame, box_images: Sequence[Path]) -> NDArray[np.float32]:
+    """Tangents of half the angles of view from the first parameter of each camera, the focal."""
+    paths = [folder / "cameras.parquet" for folder in box_images]
+    cameras = pd.concat([pd.read_parquet(path) for path in paths])
+    focal_px = np.array([params[0] for params in cameras["params"]], dtype=np.float64)
+    halves = cameras[["width", "height"]].to_numpy(dtype=np.float64) / 2.0
+    known = cameras["has_prior_focal"].to_numpy(dtype=bool) & (focal_px > 0)
+    tangents = np.full(halves.shape, np.nan)
+    tangents[known] = halves[known] / focal_px[known, None]
+    views = pd.DataFrame(tangents, index=cameras["camera_id"].to_numpy())
+    of_photo = views[~views.index.duplicated()].reindex(table["camera_id"].to_numpy())
+    return of_photo.to_numpy(dtype=np.float32)

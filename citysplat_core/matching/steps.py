@@ -1,13 +1,11 @@
 """The two steps of matching: inside a box, and across the fringe between two boxes."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from citysplat_core.features import (
     copy_database,
@@ -16,13 +14,10 @@ from citysplat_core.features import (
     remove_pairs,
     strip_database,
 )
+from citysplat_core.matching.budget import Proposals, nothing
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.headings import compass_that_follows_motion
-from citysplat_core.matching.pairs import (
-    propose_fringe_pairs,
-    propose_sequence_pairs,
-    propose_spatial_pairs,
-)
+from citysplat_core.matching.pairs_plan import propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.report import draw_match_graph, summarize_pairs
 from citysplat_core.matching.table import enter_refusals, enter_results, tabulate_proposals
@@ -39,7 +34,7 @@ class _Task:
 
     key: str
     photos: Photos
-    proposals: Mapping[str, NDArray[np.int32]]
+    proposals: Proposals
     database: Path
     out: Path
     empty_reason: str
@@ -77,22 +72,9 @@ def match_box(
         StorageError: A database is damaged, or the disk is full.
     """
     photos = read_photos([box_images])
-    proposals: dict[str, NDArray[np.int32]] = {}
-    if len(photos) >= 2:
-        proposals = {
-            "sequence": propose_sequence_pairs(
-                photos.sequence, photos.captured_at, steps=settings.sequence_steps
-            ),
-            "spatial": propose_spatial_pairs(
-                photos.east_north_m,
-                compass_that_follows_motion(photos),
-                photos.sequence,
-                photos.panorama,
-                radius_m=settings.radius_m,
-                max_neighbours=settings.max_neighbours,
-                max_turn_deg=settings.max_turn_deg,
-            ),
-        }
+    proposals = propose_pairs(
+        photos, settings, compass_that_follows_motion(photos), n_threads=n_threads
+    )
     database = work / "matches.db"
     if not database.exists():
         _make_whole(database, [box_features / "features.db"], None)
@@ -153,7 +135,9 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     rows = np.flatnonzero(np.isin(both.colmap_id, members))
     photos = both.select(rows)
     counts = [int((photos.side == side).sum()) for side in (0, 1)]
-    proposals = _propose_across(photos, compass[rows], settings) if all(counts) else {}
+    proposals = nothing()
+    if all(counts):
+        proposals = propose_pairs(photos, settings, compass[rows], across=True, n_threads=n_threads)
     database = work / "matches.db"
     if not database.exists():
         sources = [features_a / "features.db", features_b / "features.db"]
@@ -170,26 +154,6 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         empty_reason=reason,
     )
     return _match_and_write(task, settings, n_threads, progress)
-
-
-def _propose_across(
-    photos: Photos, compass_deg: NDArray[np.float64], settings: MatchingSettings
-) -> dict[str, NDArray[np.int32]]:
-    along = propose_sequence_pairs(
-        photos.sequence, photos.captured_at, steps=settings.sequence_steps
-    )
-    across = photos.side[along[:, 0]] != photos.side[along[:, 1]]
-    fringe = propose_fringe_pairs(
-        photos.east_north_m,
-        compass_deg,
-        photos.sequence,
-        photos.side,
-        photos.panorama,
-        radius_m=settings.radius_m,
-        max_neighbours=settings.max_neighbours,
-        max_turn_deg=settings.max_turn_deg,
-    )
-    return {"fringe": fringe, "sequence": along[across]}
 
 
 def _make_whole(database: Path, sources: list[Path], image_ids: set[int] | None) -> None:
@@ -242,7 +206,7 @@ def _write_report(
         "compass": verdict.headings.n_compass,
         "unknown": verdict.headings.n_unknown,
     }
-    report["not_proposed"] = {"views of one panorama": task.photos.n_pairs_of_one_panorama}
+    report["not_proposed"] = dict(sorted(task.proposals.refused.items()))
     report["notes"] = list(verdict.notes)
     write_json(task.out / "report.json", report)
     draw_match_graph(task.out / "graph.png", f"pairs of {task.key}", task.photos, table)

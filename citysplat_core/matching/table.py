@@ -1,15 +1,14 @@
 """The table of proposed pairs: what was tried, what came of it and why."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import pycolmap
-from numpy.typing import NDArray
 
 from citysplat_core.features import read_pair_counts
+from citysplat_core.matching.budget import Proposals, bit_of
 from citysplat_core.matching.pairs import wrap_deg
 from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.verify import Edges
@@ -25,6 +24,8 @@ COLUMNS: Final = (
     "n_inliers",
     "state",
     "reason",
+    "predicted_overlap",
+    "round",
 )
 """Columns of ``pairs.parquet``, in order."""
 
@@ -35,38 +36,38 @@ _FAILED_CONFIGS: Final = {
 
 
 def tabulate_proposals(
-    photos: Photos, proposals: Mapping[str, NDArray[np.int32]], settings: MatchingSettings
+    photos: Photos, proposals: Proposals, settings: MatchingSettings
 ) -> pd.DataFrame:
-    """Unite the proposals of all sources into one table, every pair once.
+    """Write the proposed pairs as a table.
 
     Args:
         photos: The photos; rows are in ascending order of colmap id.
-        proposals: Source name to pairs of rows (i, j) with i < j.
-        settings: Pairs beyond ``max_verified_distance_m`` are refused before they cost anything.
+        proposals: The pairs of all sources, each once, sorted.
+        settings: Pairs beyond ``max_verified_distance_m`` are refused before they cost anything,
+            unless they were retrieved.
 
     Returns:
         The columns of ``pairs.parquet``, sorted by ids; state is ``unmatched`` or ``refused``.
     """
-    sources: dict[tuple[int, int], list[str]] = {}
-    for source in sorted(proposals):
-        for first, second in proposals[source].tolist():
-            sources.setdefault((first, second), []).append(source)
-    rows = np.array(sorted(sources), dtype=np.int64).reshape(-1, 2)
+    rows = proposals.pairs
     move = photos.east_north_m[rows[:, 1]] - photos.east_north_m[rows[:, 0]]
     distance_m = np.hypot(move[:, 0], move[:, 1])
     turn_deg = np.abs(wrap_deg(photos.heading_deg[rows[:, 1]] - photos.heading_deg[rows[:, 0]]))
-    far = distance_m > settings.max_verified_distance_m
+    retrieved = (proposals.sources & bit_of("retrieval")) > 0
+    far = (distance_m > settings.max_verified_distance_m) & ~retrieved
     return pd.DataFrame(
         {
             "colmap_id_a": photos.colmap_id[rows[:, 0]].astype(np.int32),
             "colmap_id_b": photos.colmap_id[rows[:, 1]].astype(np.int32),
-            "sources": pd.array(["|".join(sources[pair]) for pair in sorted(sources)], dtype="str"),
+            "sources": pd.array(proposals.source_names(), dtype="str"),
             "distance_m": distance_m,
             "turn_deg": turn_deg,
             "n_matches": np.zeros(len(rows), dtype=np.int32),
             "n_inliers": np.zeros(len(rows), dtype=np.int32),
             "state": pd.array(np.where(far, "refused", "unmatched"), dtype="str"),
             "reason": pd.array(np.where(far, "distance", "not tried"), dtype="str"),
+            "predicted_overlap": proposals.overlap,
+            "round": proposals.round,
         },
         columns=list(COLUMNS),
     )

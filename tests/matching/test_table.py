@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 
+from citysplat_core.matching.budget import Candidates, unite
 from citysplat_core.matching.photos import read_photos
 from citysplat_core.matching.report import summarize_pairs
 from citysplat_core.matching.table import COLUMNS, tabulate_proposals
@@ -8,15 +9,20 @@ from citysplat_core.settings import MatchingSettings
 
 
 def test_a_pair_of_two_sources_is_one_row_that_names_both(town):
-    proposals = {
-        "spatial": np.array([[0, 1], [3, 4]], dtype=np.int32),
-        "sequence": np.array([[0, 1]], dtype=np.int32),
-    }
+    share = np.array([0.4, 0.2], dtype=np.float32)
+    pairs = np.array([[0, 1], [3, 4]], dtype=np.int32)
+    found = [
+        Candidates(source="spatial", pairs=pairs, overlap=share, worth=share),
+        Candidates(source="sequence", pairs=pairs[:1], overlap=share[:1], worth=share[:1]),
+    ]
+    proposals = unite(found, len(town.photos), budget=9, refused={})
     table = tabulate_proposals(town.photos, proposals, MatchingSettings())
     assert tuple(table.columns) == COLUMNS
     assert table["sources"].tolist() == ["sequence|spatial", "spatial"]
     assert table[["colmap_id_a", "colmap_id_b"]].to_numpy().tolist() == [[1, 2], [4, 5]]
     np.testing.assert_allclose(table["distance_m"], 5.0, atol=1.5)
+    np.testing.assert_allclose(table["predicted_overlap"], [0.4, 0.2])
+    assert table["round"].tolist() == [0, 0]
 
 
 def test_the_summary_counts_a_pair_in_each_source_and_once_in_total():

@@ -20,10 +20,12 @@ from citysplat_core.imagery import (
     fetch_box_images,
 )
 from citysplat_core.imagery.panorama import view_from_panorama
+from citysplat_core.matching.pairs_plan import propose_pairs
 from citysplat_core.matching.photos import read_photos
 from citysplat_core.settings import (
     BoxSettings,
     MaskSettings,
+    MatchingSettings,
     PanoramaSettings,
     PhotoSettings,
     SourceSettings,
@@ -152,4 +154,5 @@ def test_views_of_one_panorama_are_known_as_such_when_pairs_are_proposed(built):
     photos = read_photos([built.folder])
     sizes = np.unique(photos.panorama, return_counts=True)[1]
     assert set(sizes) == {6}
-    assert photos.n_pairs_of_one_panorama == 15 * len(sizes)
+    proposals = propose_pairs(photos, MatchingSettings(), photos.heading_deg)
+    assert proposals.refused["views of one panorama"] == 15 * len(sizes)
