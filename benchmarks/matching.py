@@ -122,20 +122,20 @@ def measure_town(town: Town, asked: argparse.Namespace) -> dict[str, object]:
 def peers(town: Town, asked: argparse.Namespace) -> list[Row]:
     """Measure the peers that are asked for."""
     few = asked.photos < 500
+    neighbours, words = (15, 1024) if few else (50, 4096)
+    grow = partial(
+        vocabulary_pairs, town, neighbours=neighbours, words=words, n_threads=asked.threads
+    )
     proposals = {
-        "spatial": ("COLMAP spatial", partial(spatial_pairs, town.store.database)),
-        "sequential": ("COLMAP sequential", partial(sequential_pairs, town)),
-        "vocabulary": (
-            "vocabulary tree",
-            partial(
-                vocabulary_pairs, town, neighbours=15 if few else 50, words=1024 if few else 4096,
-                n_threads=asked.threads,
-            ),
+        "spatial": (
+            "COLMAP spatial", "50 neighbours, 100 m", partial(spatial_pairs, town.store.database)
         ),
+        "sequential": ("COLMAP sequential", "overlap 10", partial(sequential_pairs, town)),
+        "vocabulary": ("vocabulary tree", f"{neighbours} neighbours, {words} own words", grow),
     }  # fmt: skip
     rows = [
-        match_as_peer(town, name, propose, progress_of(name))
-        for key, (name, propose) in proposals.items()
+        match_as_peer(town, name, propose, note=note, progress=progress_of(name))
+        for key, (name, note, propose) in proposals.items()
         if key in asked.peers
     ]
     if "log" in asked.peers:
@@ -150,7 +150,9 @@ def exhaustive(town: Town, matchable: set[tuple[int, int]], all_pairs: int, *, w
     ids = town.images["colmap_id"].astype(int).tolist()
     everything = {(a, b) for row, a in enumerate(ids) for b in ids[row + 1 :]}
     if whole:
-        return match_as_peer(town, "exhaustive", lambda: everything, progress_of("exhaustive"))
+        return match_as_peer(
+            town, "exhaustive", lambda: everything, progress=progress_of("exhaustive")
+        )
     known = verified_of(town, everything)
     note = (
         f"kept: of the pairs matched for other rows; all {len(matchable)} matchable by definition"

@@ -11,7 +11,7 @@ import pandas as pd
 import pycolmap
 from matching_store import Pairs, PeerStore, label_pairs, unordered
 
-from citysplat_core.features.database import create_database
+from citysplat_core.features import create_database, quiet_colmap
 from citysplat_core.matching import match_box
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.simulation.overlap import Sight
@@ -95,13 +95,18 @@ def match_as_a_user(town: Town, n_threads: int, progress: Progress = no_progress
 
 
 def match_as_peer(
-    town: Town, name: str, propose: Callable[[], Pairs], progress: Progress = no_progress
+    town: Town,
+    name: str,
+    propose: Callable[[], Pairs],
+    *,
+    note: str = "",
+    progress: Progress = no_progress,
 ) -> Row:
     """Match what a peer proposes with COLMAP's defaults."""
     wall, cpu = time.perf_counter(), time.process_time()
     pairs = propose()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return peer_row(town, name, pairs, cpu, wall, progress=progress)
+    return peer_row(town, name, pairs, cpu, wall, note=note, progress=progress)
 
 
 def peer_row(
@@ -140,7 +145,7 @@ def spatial_pairs(database: Path, *, max_distance_m: float = 100.0, neighbours: 
     options = pycolmap.SpatialPairingOptions(
         max_distance=max_distance_m, max_num_neighbors=neighbours, num_threads=1
     )
-    with pycolmap.Database.open(database) as opened:
+    with quiet_colmap(), pycolmap.Database.open(database) as opened:
         return unordered(pycolmap.SpatialPairGenerator(options, opened).all_pairs())
 
 
@@ -155,7 +160,7 @@ def sequential_pairs(town: Town) -> Pairs:
     database.unlink(missing_ok=True)
     cameras = pd.read_parquet(town.box_images / "cameras.parquet")
     create_database(database, cameras, ordered.assign(image_id=names))
-    with pycolmap.Database.open(database) as opened:
+    with quiet_colmap(), pycolmap.Database.open(database) as opened:
         generator = pycolmap.SequentialPairGenerator(pycolmap.SequentialPairingOptions(), opened)
         return unordered(generator.all_pairs())
 
@@ -165,20 +170,19 @@ def vocabulary_pairs(town: Town, *, neighbours: int, words: int, n_threads: int)
     tree = town.folder / "tree.bin"
     ids = town.images["colmap_id"].astype(int).tolist()
     sample = ids[:: max(1, len(ids) // 60)]
-    with pycolmap.Database.open(town.store.database) as opened:
-        if not tree.exists():
-            data = np.concatenate([opened.read_descriptors(k).to_float().data for k in sample])
-            index = pycolmap.VisualIndex.create(128, 64)
-            build = pycolmap.VisualIndex.BuildOptions()
-            build.num_visual_words, build.num_iterations = words, 10
-            build.num_rounds, build.num_threads = 1, n_threads
-            sift = pycolmap.FeatureExtractorType.SIFT
-            floats = pycolmap.FeatureDescriptorsFloat(type=sift, data=np.ascontiguousarray(data))
-            index.build(build, floats)
-            index.write(tree)
-        options = pycolmap.VocabTreePairingOptions()
-        options.vocab_tree_path, options.num_threads = tree, n_threads
-        options.num_images = neighbours + 1  # a photo is its own nearest
+    build = pycolmap.VisualIndex.BuildOptions()
+    build.num_visual_words, build.num_iterations = words, 10
+    build.num_rounds, build.num_threads = 1, n_threads
+    options = pycolmap.VocabTreePairingOptions()
+    options.vocab_tree_path, options.num_threads = tree, n_threads
+    options.num_images = neighbours + 1  # a photo is its own nearest
+    with quiet_colmap(), pycolmap.Database.open(town.store.database) as opened:
+        data = np.concatenate([opened.read_descriptors(k).to_float().data for k in sample])
+        index = pycolmap.VisualIndex.create(128, 64)
+        sift = pycolmap.FeatureExtractorType.SIFT
+        floats = pycolmap.FeatureDescriptorsFloat(type=sift, data=np.ascontiguousarray(data))
+        index.build(build, floats)
+        index.write(tree)
         return unordered(pycolmap.VocabTreePairGenerator(options, opened, []).all_pairs())
 
 
@@ -197,7 +201,7 @@ def log_recipe(
     for number in range(1, rounds + 1):
         strong = rows[-1].kept
         strong = strong[strong["n"] >= 30]
-        fresh = _closed(strong, len(town.images)) - pairs
+        fresh = partners_of_partners(strong, len(town.images)) - pairs
         if not fresh:
             break
         if len(pairs) + len(fresh) > max_pairs:
@@ -211,7 +215,7 @@ def log_recipe(
     return rows
 
 
-def _closed(strong: pd.DataFrame, n_images: int) -> Pairs:
+def partners_of_partners(strong: pd.DataFrame, n_images: int) -> Pairs:
     """Give the pairs that are two steps apart in the graph of strong pairs."""
     linked = np.zeros((n_images, n_images), np.float32)
     a, b = strong["a"].to_numpy() - 1, strong["b"].to_numpy() - 1

@@ -59,7 +59,7 @@ def test_pairs_are_counted_once_in_whatever_order(modules):
 
 def test_a_round_of_the_log_proposes_the_partners_of_partners(modules):
     strong = labels((1, 2, 40, 40, 0.0), (2, 3, 40, 40, 0.0), (3, 4, 40, 40, 0.0))
-    assert modules.rows._closed(strong, 5) == {(1, 3), (2, 4)}
+    assert modules.rows.partners_of_partners(strong, 5) == {(1, 3), (2, 4)}
 
 
 @pytest.mark.slow
