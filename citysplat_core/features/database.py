@@ -184,14 +184,34 @@ def strip_database(path: Path) -> None:
         connection.execute("DELETE FROM descriptors")
         connection.execute("DELETE FROM matches")
         connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
-        wide = "SELECT image_id, rows, cols FROM keypoints WHERE cols > 2 AND rows > 0"
-        for image_id, rows, columns in connection.execute(wide).fetchall():
-            query = "SELECT data FROM keypoints WHERE image_id = ?"
-            data = connection.execute(query, (image_id,)).fetchone()[0]
-            values = np.frombuffer(data, dtype=np.float32).reshape(rows, columns)
-            pixels = np.ascontiguousarray(values[:, :2]).tobytes()
-            update = "UPDATE keypoints SET cols = 2, data = ? WHERE image_id = ?"
-            connection.execute(update, (pixels, image_id))
+        narrow_keypoints(connection)
+
+
+def narrow_keypoints(connection: sqlite3.Connection) -> None:
+    """Keep x and y of keypoints (8 bytes) and drop their shapes (16 bytes), which nobody reads."""
+    wide = "SELECT image_id, rows, cols FROM keypoints WHERE cols > 2 AND rows > 0"
+    for image_id, rows, columns in connection.execute(wide).fetchall():
+        query = "SELECT data FROM keypoints WHERE image_id = ?"
+        data = connection.execute(query, (image_id,)).fetchone()[0]
+        values = np.frombuffer(data, dtype=np.float32).reshape(rows, columns)
+        pixels = np.ascontiguousarray(values[:, :2]).tobytes()
+        update = "UPDATE keypoints SET cols = 2, data = ? WHERE image_id = ?"
+        connection.execute(update, (pixels, image_id))
+
+
+def stored_sizes(path: Path) -> tuple[int, int]:
+    """Measure what a feature database spends on keypoints and on descriptors of all kinds.
+
+    Returns:
+        Bytes of keypoints and of descriptors.
+    """
+    sums = {"keypoints": 0, "descriptors": 0, TABLE: 0}
+    with connected(path, read_only=True) as connection:
+        for table in sums:
+            if table != TABLE or has_table(connection):
+                query = f"SELECT COALESCE(SUM(LENGTH(data)), 0) FROM {table}"  # noqa: S608 - ours
+                sums[table] = int(connection.execute(query).fetchone()[0])
+    return sums["keypoints"], sums["descriptors"] + sums[TABLE]
 
 
 def finish_database(path: Path) -> None:

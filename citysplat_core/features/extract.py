@@ -14,6 +14,8 @@ from citysplat_core.features.database import (
     create_database,
     finish_database,
     image_name,
+    narrow_keypoints,
+    stored_sizes,
 )
 from citysplat_core.features.learned_store import TABLE, has_table
 from citysplat_core.features.masking import drop_masked_keypoints
@@ -52,9 +54,10 @@ def extract_box_features(
         progress: Called after every chunk of photos.
 
     Returns:
-        Counts n_images, n_keypoints, keypoints_median, n_featureless and n_keypoints_masked
-        (dropped, because the masks of ``box_images`` ignore their place). Skipped if the box has
-        no usable photo.
+        Counts n_images, n_keypoints, keypoints_median, n_featureless, n_keypoints_masked
+        (dropped, because the masks of ``box_images`` ignore their place), database_bytes,
+        keypoint_bytes_per_photo and descriptor_bytes_per_photo. Skipped if the box has no usable
+        photo.
 
     Raises:
         FeatureError: The backend cannot run, photos are missing on disk, or no photo gave a
@@ -74,6 +77,9 @@ def extract_box_features(
     # On the copy, so that a run that goes on after a kill counts what it drops as well.
     copy_database(database, out / "features.db")
     n_masked = drop_masked_keypoints(out / "features.db", box_images, images)
+    with connected(out / "features.db") as connection:
+        narrow_keypoints(connection)
+    finish_database(out / "features.db")
     table = _keypoint_counts(out / "features.db", images)
     n_featureless = int((table["n_keypoints"] == 0).sum())
     if len(table) and n_featureless == len(table):
@@ -92,6 +98,7 @@ def extract_box_features(
         "keypoints_median": float(table["n_keypoints"].median()) if len(table) else 0.0,
         "n_featureless": n_featureless,
         "n_keypoints_masked": n_masked,
+        **_sizes(out / "features.db", len(table)),
     }
     logger.info("box %s: %s", box, counts)
     return StepReport(counts=counts, skipped="" if len(table) else "the box has no usable photo")
@@ -179,6 +186,16 @@ def _mark_featureless(database: Path, colmap_ids: list[int], kinds: tuple[str, .
                 opened.write_keypoints(key, np.zeros((0, 6), dtype=np.float32))
             if not opened.exists_descriptors(key):
                 opened.write_descriptors(key, empty)
+
+
+def _sizes(database: Path, n_images: int) -> dict[str, int]:
+    """Say what a photo costs on disk, so that a city's size can be foreseen."""
+    keypoints, descriptors = stored_sizes(database)
+    return {
+        "database_bytes": database.stat().st_size,
+        "keypoint_bytes_per_photo": round(keypoints / max(n_images, 1)),
+        "descriptor_bytes_per_photo": round(descriptors / max(n_images, 1)),
+    }
 
 
 def _keypoint_counts(database: Path, images: pd.DataFrame) -> pd.DataFrame:

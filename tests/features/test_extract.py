@@ -127,3 +127,19 @@ def test_a_damaged_working_database_is_an_error_with_a_remedy(tmp_path, drawn_bo
     (tmp_path / "out-work" / "features.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StorageError, match=r"features.db cannot be used: file is not a database"):
         run(tmp_path, drawn_box(1))
+
+
+def test_what_a_photo_costs_on_disk_is_counted(tmp_path, drawn_box):
+    out, report = run(tmp_path, drawn_box(2))
+    counts = report.counts
+    per_photo = counts["n_keypoints"] / 2
+    assert counts["keypoint_bytes_per_photo"] == pytest.approx(8 * per_photo, abs=1)
+    assert counts["descriptor_bytes_per_photo"] == pytest.approx(128 * per_photo, abs=1)
+    assert counts["database_bytes"] == (out / "features.db").stat().st_size
+
+
+def test_dropped_keypoints_leave_no_empty_space_in_the_file(tmp_path, drawn_box):
+    out, report = run(tmp_path, drawn_box(3))
+    data = 3 * sum(report.counts[f"{what}_bytes_per_photo"] for what in ("keypoint", "descriptor"))
+    assert report.counts["database_bytes"] < data + 250_000
+    assert rows_of(out / "features.db", "PRAGMA freelist_count") == [(0,)]
