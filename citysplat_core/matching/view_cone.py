@@ -30,6 +30,8 @@ _ROOF_M: Final = 9.0
 """Nothing is expected higher above the camera than this on near walls."""
 _MIN_COSINE: Final = math.cos(math.radians(40.0))
 """Features survive a change of the direction of view of about this much."""
+_NEAREST_M: Final = np.float32(0.5)
+"""Depth from which a camera sees."""
 _MAX_SCALE: Final = 3.0
 """And a change of scale of about this much."""
 _TRIES: Final = 8
@@ -60,8 +62,9 @@ class Views(NamedTuple):
         known: Whether the heading is known, shape (N,).
         camera: Kind of camera, shape (N,), int32.
         half_view: Tangents of half the angles of view, across and up, shape (C, 2), float32.
-        sights: Surface points: right, up, forward of the camera and length, metres, shape
-            (C, S, 4), float32; NaN where a ray meets nothing.
+        sights: Surface points: right, up and forward of the camera, metres, and the square of
+            their distance, shape (C, 4, S), float32.
+        n_sights: How many of the S places are used, shape (C,).
     """
 
     east_m: Array
@@ -72,6 +75,7 @@ class Views(NamedTuple):
     camera: Array
     half_view: Array
     sights: Array
+    n_sights: Array
 
 
 def views_of(
@@ -97,8 +101,12 @@ def views_of(
     kinds, camera = np.unique(rounded, axis=0, return_inverse=True)
     turn = np.radians(np.where(np.isfinite(heading_deg), heading_deg, 0.0))
     known = np.isfinite(heading_deg)
-    n_sights = _COLUMNS * _ROWS * len(walls_m)
-    sights = [_sights(across, up, walls_m) for across, up in kinds.tolist()]
+    sights = np.zeros((len(kinds), 4, _COLUMNS * _ROWS * len(walls_m)), dtype=np.float32)
+    n_sights = np.zeros(len(kinds), dtype=np.int64)
+    for number, (across, up) in enumerate(kinds.tolist()):
+        points = _sights(across, up, walls_m)
+        sights[number, :, : len(points)] = points.T
+        n_sights[number] = len(points)
     return Views(
         east_m=np.ascontiguousarray(east_north_m[:, 0], dtype=np.float64),
         north_m=np.ascontiguousarray(east_north_m[:, 1], dtype=np.float64),
@@ -107,12 +115,13 @@ def views_of(
         known=known,
         camera=camera.reshape(-1).astype(np.int32),
         half_view=kinds.astype(np.float32).reshape(-1, 2),
-        sights=np.array(sights, dtype=np.float32).reshape(len(kinds), n_sights, 4),
+        sights=sights,
+        n_sights=n_sights,
     )
 
 
 def _sights(across: float, up: float, walls_m: tuple[float, ...]) -> NDArray[np.float64]:
-    """Meet the ground and the walls along a grid of rays: right, up, forward, length, (S, 4)."""
+    """Meet the ground and the walls along a grid of rays: right, up, forward, square, (S, 4)."""
     column = ((np.arange(_COLUMNS) + 0.5) / _COLUMNS * 2 - 1) * across
     row = ((np.arange(_ROWS) + 0.5) / _ROWS * 2 - 1) * up
     right, rise = (grid.ravel() for grid in np.meshgrid(column, row))
@@ -122,35 +131,38 @@ def _sights(across: float, up: float, walls_m: tuple[float, ...]) -> NDArray[np.
         depth = np.minimum(wall_m / np.hypot(1.0, right), ground_m)
         too_high = rise * depth > max(_ROOF_M, wall_m / 4)
         point = np.stack([right, rise, np.ones_like(right)], axis=1) * depth[:, None]
-        length = np.linalg.norm(point, axis=1)
-        found.append(np.where(too_high[:, None], np.nan, np.c_[point, length]))
+        found.append(np.c_[point, (point**2).sum(axis=1)][~too_high])
     return np.concatenate(found)
 
 
 @kernel
 def _shared(views: Array, i: int, si: float, ci: float, j: int, sj: float, cj: float) -> float:
     """Share of i's surface points that j sees too, with given sines and cosines of headings."""
-    sights = views.sights[views.camera[i]]
+    sights, n_sights = views.sights[views.camera[i]], views.n_sights[views.camera[i]]
     across, up = views.half_view[views.camera[j], 0], views.half_view[views.camera[j], 1]
-    move_e, move_n = views.east_m[i] - views.east_m[j], views.north_m[i] - views.north_m[j]
-    n_all = n_both = 0
-    for k in range(len(sights)):
-        depth_i = sights[k, 2]
-        if math.isnan(depth_i):
-            continue
-        n_all += 1
-        e = sights[k, 0] * ci + depth_i * si
-        n = depth_i * ci - sights[k, 0] * si
-        other_e, other_n, rise = move_e + e, move_n + n, sights[k, 1]
+    move_e = np.float32(views.east_m[i] - views.east_m[j])
+    move_n = np.float32(views.north_m[i] - views.north_m[j])
+    scale, square_cosine = np.float32(_MAX_SCALE), np.float32(_MIN_COSINE**2)
+    n_both = 0
+    for k in range(n_sights):  # no branches, so that several points are one instruction
+        rise, depth_i = sights[1, k], sights[2, k]
+        e = sights[0, k] * ci + depth_i * si
+        n = depth_i * ci - sights[0, k] * si
+        other_e, other_n = move_e + e, move_n + n
         depth = other_e * sj + other_n * cj
-        if depth < 0.5 or abs(other_e * cj - other_n * sj) > across * depth:
-            continue
-        if abs(rise) > up * depth or depth > _MAX_SCALE * depth_i or depth_i > _MAX_SCALE * depth:
-            continue
-        length = math.sqrt(other_e * other_e + other_n * other_n + rise * rise)
-        if e * other_e + n * other_n + rise * rise >= _MIN_COSINE * sights[k, 3] * length:
-            n_both += 1
-    return n_both / max(n_all, 1)
+        right = other_e * cj - other_n * sj
+        dot = e * other_e + n * other_n + rise * rise
+        squares = sights[3, k] * (other_e * other_e + other_n * other_n + rise * rise)
+        n_both += (
+            (depth > _NEAREST_M)
+            & (abs(right) <= across * depth)
+            & (abs(rise) <= up * depth)
+            & (depth <= scale * depth_i)
+            & (depth_i <= scale * depth)
+            & (dot > 0)
+            & (dot * dot >= square_cosine * squares)
+        )
+    return float(n_both / max(n_sights, 1))
 
 
 @kernel
@@ -159,8 +171,7 @@ def overlap(views: Array, i: int, j: int) -> float:
 
     Of a photo without heading the best of eight is taken; of two, both look the same way.
     """
-    si, ci = float(views.sine[i]), float(views.cosine[i])
-    sj, cj = float(views.sine[j]), float(views.cosine[j])
+    si, ci, sj, cj = views.sine[i], views.cosine[i], views.sine[j], views.cosine[j]
     if views.known[i] and views.known[j]:
         share = _shared(views, i, si, ci, j, sj, cj)
         return min(share, _shared(views, j, sj, cj, i, si, ci)) if share > 0.0 else 0.0
@@ -168,9 +179,9 @@ def overlap(views: Array, i: int, j: int) -> float:
     for number in range(_TRIES):
         turn = 2.0 * math.pi * number / _TRIES
         if not views.known[i]:
-            si, ci = math.sin(turn), math.cos(turn)
+            si, ci = np.float32(math.sin(turn)), np.float32(math.cos(turn))
         if not views.known[j]:
-            sj, cj = math.sin(turn), math.cos(turn)
+            sj, cj = np.float32(math.sin(turn)), np.float32(math.cos(turn))
         share = _shared(views, i, si, ci, j, sj, cj)
         if share > best:
             best = max(best, min(share, _shared(views, j, sj, cj, i, si, ci)))
