@@ -135,7 +135,7 @@ def peer_row(
 
 def verified_of(town: Town, pairs: Pairs) -> pd.DataFrame:
     """Give the labels of those of some pairs that COLMAP verified."""
-    labels = label_pairs(town.store.database, town.sights)
+    labels = town.store.labels(town.sights)
     inside = [pair in pairs for pair in zip(labels["a"], labels["b"], strict=True)]
     return labels[np.array(inside, bool)].reset_index(drop=True)
 

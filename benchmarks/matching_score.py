@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matching_rows import Row
-from matching_store import Pairs, PeerStore, label_pairs
+from matching_store import Pairs, PeerStore
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -70,7 +70,7 @@ def matchable_pairs(
 ) -> Pairs:
     """Give those of the overlapping pairs that COLMAP's exhaustive matching would find."""
     store.match(overlapping, progress)
-    labels = label_pairs(store.database, sights)
+    labels = store.labels(sights)
     found = labels[(labels["n"] >= LEAST_INLIERS) & (2 * labels["n_true"] > labels["n"])]
     return overlapping & set(zip(found["a"].tolist(), found["b"].tolist(), strict=True))
 
@@ -96,6 +96,26 @@ def score(kept: pd.DataFrame, matchable: Pairs, sights: list[Sight]) -> Scores:
         largest=float(sizes.max() / len(sights)),
         alone=int((sizes == 1).sum()),
     )
+
+
+def why_missed(pairs: pd.DataFrame, matchable: Pairs, kept: pd.DataFrame) -> dict[str, int]:
+    """Count why matchable pairs are not kept as true ones.
+
+    Args:
+        pairs: The table ``pairs.parquet`` of CitySplat's step.
+        matchable: The pairs that should be kept.
+        kept: Its verified pairs with their labels.
+
+    Returns:
+        By ``not proposed``, ``kept but false``, or the state and reason of the table's row.
+    """
+    ids = zip(pairs["colmap_id_a"], pairs["colmap_id_b"], strict=True)
+    said = dict(zip(ids, pairs["state"] + " " + pairs["reason"].fillna(""), strict=True))
+    true = kept[2 * kept["n_true"] >= kept["n"]]
+    missed = matchable - set(zip(true["a"].tolist(), true["b"].tolist(), strict=True))
+    reasons = [said.get(pair, "not proposed").strip() for pair in missed]
+    named = pd.Series(reasons, dtype=str).replace("verified", "kept but false").value_counts()
+    return {str(reason): int(count) for reason, count in named.items()}
 
 
 def table_of(rows: list[tuple[Row, Scores]]) -> str:

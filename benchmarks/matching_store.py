@@ -51,6 +51,7 @@ class PeerStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.database, self.n_threads = folder / "pairs.db", n_threads
         self._costs = folder / "costs.parquet"
+        self._labels: pd.DataFrame | None = None
         if not self.database.exists():
             part = folder / "part.db"
             part.unlink(missing_ok=True)
@@ -94,6 +95,11 @@ class PeerStore:
         with published(self._costs) as stream:
             pd.concat([*known, rows]).to_parquet(stream, index=False)
 
+    def labels(self, sights: list[Sight]) -> pd.DataFrame:
+        """Give the labels of all verified pairs, see `label_pairs`."""
+        self._labels = label_pairs(self.database, sights, self._labels)
+        return self._labels
+
     def cost(self, pairs: Pairs) -> tuple[float, float]:
         """Give CPU and wall seconds that matching these pairs took (each its chunk's mean)."""
         if not pairs:
@@ -105,12 +111,15 @@ class PeerStore:
         return cpu, wall
 
 
-def label_pairs(database: Path, sights: list[Sight]) -> pd.DataFrame:
+def label_pairs(
+    database: Path, sights: list[Sight], known: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Compare the verified pairs of a town's database with the truth.
 
     Args:
         database: A COLMAP database of the town; row k of the sights has colmap id k + 1.
         sights: The town's photos with their depth.
+        known: What an earlier call said of the same database: only newer pairs are compared.
 
     Returns:
         a, b (colmap ids), n (inliers), n_true (those that agree with the depth), turn_error_deg
@@ -122,16 +131,18 @@ def label_pairs(database: Path, sights: list[Sight]) -> pd.DataFrame:
             image.image_id: np.asarray(opened.read_keypoints(image.image_id))[:, :2].astype(float)
             for image in opened.read_all_images()
         }
-    rows = []
+    names = ["a", "b", "n", "n_true", "turn_error_deg"]
+    rows = [] if known is None else list(known[names].itertuples(index=False, name=None))
+    done = {(row[0], row[1]) for row in rows}
     for key, geometry in zip(keys, geometries, strict=True):
         matches = np.asarray(geometry.inlier_matches)
-        if not len(matches):
-            continue
         a, b = pycolmap.pair_id_to_image_pair(key)
+        if not len(matches) or (a, b) in done:
+            continue
         one, two = sights[a - 1], sights[b - 1]
         good = true_matches(one, places[a][matches[:, 0]], two, places[b][matches[:, 1]])
         rows.append((a, b, len(matches), int(good.sum()), _turn_error(one, two, geometry)))
-    table = pd.DataFrame(rows, columns=["a", "b", "n", "n_true", "turn_error_deg"])
+    table = pd.DataFrame(rows, columns=names)
     return table.sort_values(["a", "b"], ignore_index=True)
 
 

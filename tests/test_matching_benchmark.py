@@ -53,6 +53,16 @@ def test_a_false_pair_is_not_found_even_if_it_was_matchable(modules):
     assert np.isnan(nothing.false_share)
 
 
+def test_every_missed_pair_has_a_reason(modules):
+    pairs = pd.DataFrame(
+        [(1, 2, "verified", ""), (1, 3, "verified", ""), (2, 3, "refused", "weak")],
+        columns=["colmap_id_a", "colmap_id_b", "state", "reason"],
+    )
+    kept = labels((1, 2, 40, 40, 1.0), (1, 3, 40, 2, 90.0))
+    missed = modules.score.why_missed(pairs, {(1, 2), (1, 3), (2, 3), (3, 4)}, kept)
+    assert missed == {"kept but false": 1, "refused weak": 1, "not proposed": 1}
+
+
 def test_pairs_are_counted_once_in_whatever_order(modules):
     assert modules.store.unordered([(3, 1), (1, 3), (2, 2), (1, 2)]) == {(1, 3), (1, 2)}
 
