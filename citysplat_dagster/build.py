@@ -11,6 +11,7 @@ from citysplat_dagster.assets.mapping import build_mapping
 from citysplat_dagster.assets.matching import build_matches
 from citysplat_dagster.assets.plan import build_plan
 from citysplat_dagster.assets.splatting import build_splats
+from citysplat_dagster.assets.weights import build_weights
 from citysplat_dagster.box_rows import build_box_rows
 from citysplat_dagster.jobs import build_jobs
 from citysplat_dagster.partitions import partitions_of
@@ -38,6 +39,7 @@ def build_defs(city: CityResource) -> dg.Definitions:
         assets += [
             build_box_rows(partitions),
             *build_photos(settings, partitions),
+            *build_weights(settings),
             *build_features(settings, partitions),
             *build_matches(settings, partitions),
             *build_mapping(settings, partitions),

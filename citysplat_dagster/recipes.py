@@ -56,6 +56,7 @@ RECIPES: Mapping[str, Recipe] = {
     "image_catalog": Recipe("3", _section("source", "panoramas")),
     "box_plan": Recipe("2", _section("frame", "boxes")),
     "box_images": Recipe("2", _photos),
+    "model_weights": Recipe("1", _section("weights")),
     "box_features": Recipe("3", _section("features")),
     "box_matches": Recipe("2", _section("matching")),
     "fringe_matches": Recipe("2", _section("matching")),

@@ -16,10 +16,12 @@ from citysplat_core.features.device import colmap_device, has_gpu
 from citysplat_core.features.extract import extract_box_features
 from citysplat_core.features.merging import copy_database, merge_databases
 from citysplat_core.features.quiet import quiet_colmap
+from citysplat_core.features.weights import collect_weights
 
 __all__ = [
     "FeatureBackend",
     "backend_named",
+    "collect_weights",
     "colmap_device",
     "connected",
     "copy_database",

@@ -20,6 +20,7 @@ from citysplat_core.settings.imagery import (
     PhotoSettings,
     SourceSettings,
 )
+from citysplat_core.settings.weights import ModelSettings, WeightSettings
 
 __all__ = [
     "AlignSettings",
@@ -32,12 +33,14 @@ __all__ = [
     "MappingSettings",
     "MaskSettings",
     "MatchingSettings",
+    "ModelSettings",
     "PanoramaSettings",
     "PhotoSettings",
     "ScheduleSettings",
     "SourceSettings",
     "SplatSettings",
     "TilesSettings",
+    "WeightSettings",
     "load_city",
 ]
 
@@ -91,6 +94,18 @@ class MatchingSettings(StepSettings):
     """A fringe with at most this many pairs of two sides is compared exhaustively."""
     retrieval_distance_m: float = Field(300.0, gt=0)
     """Largest distance of a retrieved pair, metres."""
+    expansion_rounds: int = Field(2, ge=0)
+    """Most rounds that propose (a, c) where (a, b) and (b, c) are verified; 0 expands nothing."""
+    expansion_min_inliers: int = Field(30, ge=8)
+    """Fewest inliers of a verified pair from which pairs are expanded."""
+    expansion_distance_m: float = Field(60.0, gt=0)
+    """Largest distance of an expanded pair, metres."""
+    expansion_per_photo: float = Field(1.4, ge=0)
+    """Budget of all rounds: so many pairs times the number of photos."""
+    expansion_min_rate: float = Field(0.2, ge=0, le=1)
+    """A round of which a smaller share is verified is the last."""
+    expansion_min_new: int = Field(10, ge=1)
+    """A round with fewer new pairs is not made."""
     sequence_steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Steps along a sequence that make a pair, forwards."""
     matcher: Literal["auto", "sift", "lighterglue"] = "auto"
@@ -251,6 +266,8 @@ class CitySettings(StepSettings):
     """How the area is cut."""
     features: FeatureSettings = FeatureSettings()
     """How features are extracted."""
+    weights: WeightSettings = WeightSettings()
+    """Which files of weights are brought."""
     matching: MatchingSettings = MatchingSettings()
     """Which pairs are tried and kept."""
     mapping: MappingSettings = MappingSettings()
