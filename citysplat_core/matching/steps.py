@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from citysplat_core.features import (
     copy_database,
@@ -15,6 +16,7 @@ from citysplat_core.features import (
     strip_database,
 )
 from citysplat_core.matching.budget import Proposals, nothing
+from citysplat_core.matching.expansion import expand_in_rounds
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.headings import compass_that_follows_motion
 from citysplat_core.matching.pairs_plan import propose_pairs
@@ -34,6 +36,8 @@ class _Task:
 
     key: str
     photos: Photos
+    heading_deg: NDArray[np.float64]
+    across: bool
     proposals: Proposals
     database: Path
     out: Path
@@ -72,9 +76,8 @@ def match_box(
         StorageError: A database is damaged, or the disk is full.
     """
     photos = read_photos([box_images])
-    proposals = propose_pairs(
-        photos, settings, compass_that_follows_motion(photos), n_threads=n_threads
-    )
+    compass = compass_that_follows_motion(photos)
+    proposals = propose_pairs(photos, settings, compass, n_threads=n_threads)
     database = work / "matches.db"
     if not database.exists():
         _make_whole(database, [box_features / "features.db"], None)
@@ -82,6 +85,8 @@ def match_box(
     task = _Task(
         key=box,
         photos=photos,
+        heading_deg=compass,
+        across=False,
         proposals=proposals,
         database=database,
         out=out,
@@ -148,6 +153,8 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     task = _Task(
         key=fringe,
         photos=photos,
+        heading_deg=compass[rows],
+        across=True,
         proposals=proposals,
         database=database,
         out=out,
@@ -169,23 +176,23 @@ def _match_and_write(
     task: _Task, settings: MatchingSettings, n_threads: int, progress: Progress
 ) -> StepReport:
     photos, database = task.photos, task.database
-    table = tabulate_proposals(photos, task.proposals, settings)
-    logger.info("%s: %d photos, %d pairs proposed", task.key, len(photos), len(table))
-    tried = table[table["state"] != "refused"]
-    pairs = list(zip(tried["colmap_id_a"].tolist(), tried["colmap_id_b"].tolist(), strict=True))
-    names = dict(zip(photos.colmap_id.tolist(), photos.names, strict=True))
-    if pairs:
-        match_pairs(
-            database, pairs, names, settings=settings, n_threads=n_threads, progress=progress
-        )
-    table = enter_results(table, database, settings)
+
+    def verified_inliers(proposals: Proposals) -> NDArray[np.int64]:
+        found = _compare(task, proposals, settings, n_threads, progress)
+        verified = found["state"].to_numpy() == "verified"
+        return np.where(verified, found["n_inliers"].to_numpy(dtype=np.int64), 0)
+
+    proposals = expand_in_rounds(
+        photos, task.heading_deg, task.proposals, verified_inliers, settings, across=task.across
+    )
+    table = _compare(task, proposals, settings, n_threads, progress)
     edges = read_edges(database, photos.colmap_id)
     verdict = judge_pairs(photos, edges, settings)
     table = enter_refusals(table, photos, edges, verdict.reasons)
     _write_database(database, task.out / "matches.db", table)
     with published(task.out / "pairs.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
-    total = _write_report(task, table, verdict, settings)
+    total = _write_report(task, proposals, table, verdict, settings)
     skipped = task.empty_reason
     if not skipped and not total["verified"]:
         skipped = f"none of {total['proposed']} proposed pairs could be verified"
@@ -196,8 +203,33 @@ def _match_and_write(
     )
 
 
+def _compare(
+    task: _Task,
+    proposals: Proposals,
+    settings: MatchingSettings,
+    n_threads: int,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Match and verify what is not matched yet; tabulate what came of all pairs."""
+    photos = task.photos
+    table = tabulate_proposals(photos, proposals, settings)
+    logger.info("%s: %d photos, %d pairs proposed", task.key, len(photos), len(table))
+    tried = table[table["state"] != "refused"]
+    pairs = list(zip(tried["colmap_id_a"].tolist(), tried["colmap_id_b"].tolist(), strict=True))
+    names = dict(zip(photos.colmap_id.tolist(), photos.names, strict=True))
+    if pairs:
+        match_pairs(
+            task.database, pairs, names, settings=settings, n_threads=n_threads, progress=progress
+        )
+    return enter_results(table, task.database, settings)
+
+
 def _write_report(
-    task: _Task, table: pd.DataFrame, verdict: Verdict, settings: MatchingSettings
+    task: _Task,
+    proposals: Proposals,
+    table: pd.DataFrame,
+    verdict: Verdict,
+    settings: MatchingSettings,
 ) -> dict[str, int]:
     """Write the report and the picture; return the totals."""
     report = summarize_pairs(table, settings)
@@ -206,7 +238,7 @@ def _write_report(
         "compass": verdict.headings.n_compass,
         "unknown": verdict.headings.n_unknown,
     }
-    report["not_proposed"] = dict(sorted(task.proposals.refused.items()))
+    report["not_proposed"] = dict(sorted(proposals.refused.items()))
     report["notes"] = list(verdict.notes)
     write_json(task.out / "report.json", report)
     draw_match_graph(task.out / "graph.png", f"pairs of {task.key}", task.photos, table)
