@@ -67,12 +67,21 @@ def overlapping_pairs(folder: Path, sights: list[Sight]) -> Pairs:
 
 def matchable_pairs(
     overlapping: Pairs, store: PeerStore, sights: list[Sight], progress: Progress = no_progress
-) -> Pairs:
-    """Give those of the overlapping pairs that COLMAP's exhaustive matching would find."""
+) -> tuple[Pairs, Pairs]:
+    """Give those of the overlapping pairs that COLMAP's exhaustive matching would find.
+
+    Returns:
+        The matchable pairs, and those of them whose relative rotation is right as well.
+    """
     store.match(overlapping, progress)
     labels = store.labels(sights)
     found = labels[(labels["n"] >= LEAST_INLIERS) & (2 * labels["n_true"] > labels["n"])]
-    return overlapping & set(zip(found["a"].tolist(), found["b"].tolist(), strict=True))
+    right = found[found["turn_error_deg"] <= WRONG_TURN_DEG]
+    every, turned = (
+        overlapping & set(zip(rows["a"].tolist(), rows["b"].tolist(), strict=True))
+        for rows in (found, right)
+    )
+    return every, turned
 
 
 def score(kept: pd.DataFrame, matchable: Pairs, sights: list[Sight]) -> Scores:
