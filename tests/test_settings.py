@@ -147,7 +147,7 @@ def test_only_addresses_rates_and_schedules_belong_to_the_machine():
         for info in model.model_fields.values()
         if is_machine(info)
     }
-    assert machine == {"source", "panoramas", "weights", "backup", "schedule"}
+    assert machine == {"source", "panoramas", "features", "weights", "backup", "schedule"}
     panoramas = SECTIONS["panoramas"].model_fields
     assert [name for name, info in panoramas.items() if is_machine(info)] == ["keep_downloads"]
     for name in ("kind", "path", "positions_csv"):

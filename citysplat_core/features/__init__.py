@@ -13,12 +13,14 @@ from citysplat_core.features.database import (
     strip_database,
 )
 from citysplat_core.features.device import colmap_device, has_gpu
+from citysplat_core.features.dropping import DROPPED, drop_descriptors, restore_descriptors
 from citysplat_core.features.extract import extract_box_features
 from citysplat_core.features.merging import copy_database, merge_databases
 from citysplat_core.features.quiet import quiet_colmap
 from citysplat_core.features.weights import collect_weights
 
 __all__ = [
+    "DROPPED",
     "FeatureBackend",
     "backend_named",
     "collect_weights",
@@ -26,6 +28,7 @@ __all__ = [
     "connected",
     "copy_database",
     "create_database",
+    "drop_descriptors",
     "extract_box_features",
     "finish_database",
     "has_gpu",
@@ -36,5 +39,6 @@ __all__ = [
     "quiet_colmap",
     "read_pair_counts",
     "remove_pairs",
+    "restore_descriptors",
     "strip_database",
 ]

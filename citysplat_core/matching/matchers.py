@@ -59,8 +59,9 @@ def matchers_for(database: Path, name: str) -> tuple[str, ...]:
         Names, ``sift`` first.
 
     Raises:
-        MatchingError: No such matcher, or the database lacks the features that it takes.
+        MatchingError: No such matcher, or the database lacks the descriptors that it takes.
     """
+    _refuse_bare_keypoints(database)
     there = tuple(_MATCHER_OF[kind] for kind in kinds_of(database) if kind in _MATCHER_OF)
     if name == "auto":
         return there or ("sift",)
@@ -77,6 +78,19 @@ def matchers_for(database: Path, name: str) -> tuple[str, ...]:
             fix='Set matching.matcher = "auto", or change features.backend in city.toml.',
         )
     return (name,)
+
+
+def _refuse_bare_keypoints(database: Path) -> None:
+    """Keypoints without any descriptors would match nothing, which looks like an empty box."""
+    query = "SELECT 1 FROM keypoints WHERE rows > 0 LIMIT 1"
+    with connected(database, read_only=True) as connection:
+        has_keypoints = connection.execute(query).fetchone() is not None
+    if has_keypoints and not kinds_of(database):
+        raise MatchingError(
+            f"{database.name} has keypoints and no descriptors",
+            expected="descriptors of at least one kind",
+            fix="Run again; if it stays, materialize box_features again.",
+        )
 
 
 def add_matches(

@@ -17,6 +17,8 @@ from citysplat_core.storage import Progress
 
 CHUNK_SIZE: Final = 64
 """Pairs between two reports of progress; what a kill can cost."""
+CHUNK_SIZE_LEARNED: Final = 8
+"""The same where a network matches, at a second a pair."""
 
 CALIBRATED: Final = int(pycolmap.TwoViewGeometryConfiguration.CALIBRATED)
 """Two-view geometry explained by an essential matrix."""
@@ -87,9 +89,10 @@ def match_pairs(
     list_path = database.with_name("pairs.txt")
     wanted = matchers_for(database, settings.matcher)
     learned = [MATCHERS[name]() for name in wanted if name != "sift"] if todo else []
-    for first in range(0, len(todo), CHUNK_SIZE):
+    size = CHUNK_SIZE_LEARNED if learned else CHUNK_SIZE
+    for first in range(0, len(todo), size):
         progress(n_done + first, len(pairs), "pairs")
-        chunk = todo[first : first + CHUNK_SIZE]
+        chunk = todo[first : first + size]
         list_path.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in chunk))
         if learned:
             clear_matches(database, chunk)

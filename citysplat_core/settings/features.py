@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import Field, field_validator
 
-from citysplat_core.settings.base import StepSettings
+from citysplat_core.settings.base import StepSettings, machine
 
 FEATURE_BACKENDS: Final = ("sift", "xfeat", "hybrid")
 """Feature backends without a configuration."""
@@ -35,6 +35,9 @@ class FeatureSettings(StepSettings):
     """Standard deviation given to horizontal GPS positions, metres."""
     prior_std_up_m: float = Field(9.0, gt=0)
     """Standard deviation given to GPS heights, metres."""
+    keep_descriptors: bool = machine(default=True)
+    """Keep descriptors after matching; if not, a box gives back their space (nine tenths) when it
+    and its fringes are matched, and a later matching extracts them again."""
 
     @field_validator("backend")
     @classmethod

@@ -5,6 +5,7 @@ import dagster as dg
 from citysplat_core.matching import match_box, match_fringe
 from citysplat_core.settings import CitySettings
 from citysplat_dagster.checks import pair_checks
+from citysplat_dagster.descriptors import drop_used_descriptors, matchable
 from citysplat_dagster.inputs import fringe_members
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
@@ -40,7 +41,7 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
             build=lambda out, work, progress: match_box(
                 box,
                 box_images=images.path,
-                box_features=features.path,
+                box_features=matchable(city, features, images, work, progress),
                 out=out,
                 work=work,
                 settings=city.city.settings.matching,
@@ -48,6 +49,7 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
                 progress=progress,
             ),
         )
+        drop_used_descriptors(city, [box])
         return result_of(made, pair_checks(made))
 
     return box_matches
@@ -86,8 +88,8 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
                 fringe,
                 images_a=images[0].path,
                 images_b=images[1].path,
-                features_a=features[0].path,
-                features_b=features[1].path,
+                features_a=matchable(city, features[0], images[0], work, progress),
+                features_b=matchable(city, features[1], images[1], work, progress),
                 fringe_images=plan.path / "fringe_images.parquet",
                 out=out,
                 work=work,
@@ -96,6 +98,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
                 progress=progress,
             ),
         )
+        drop_used_descriptors(city, sides)
         return result_of(made, pair_checks(made))
 
     return fringe_matches

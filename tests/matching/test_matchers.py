@@ -161,3 +161,12 @@ def test_an_unknown_matcher_is_refused_with_the_valid_names(tmp_path):
     database = make_database(tmp_path, "sift")
     with pytest.raises(MatchingError, match="'fast' is unknown; expected auto, sift or one of l"):
         matchers_for(database, "fast")
+
+
+def test_keypoints_without_descriptors_are_an_error_and_no_empty_result(tmp_path):
+    database = make_database(tmp_path, "sift")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DELETE FROM descriptors")
+        connection.commit()
+    with pytest.raises(MatchingError, match="has keypoints and no descriptors"):
+        match(database)
