@@ -4,6 +4,7 @@ from citysplat_core.matching.budget import Proposals
 from citysplat_core.matching.expansion import expand_in_rounds, expand_pairs
 from citysplat_core.matching.pairs import propose_sequence_pairs
 from citysplat_core.matching.pairs_plan import propose_pairs
+from citysplat_core.matching.retrieval import retrieve_pairs
 from citysplat_core.matching.steps import match_box, match_fringe
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "match_fringe",
     "propose_pairs",
     "propose_sequence_pairs",
+    "retrieve_pairs",
 ]

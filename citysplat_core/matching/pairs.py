@@ -44,10 +44,10 @@ def propose_sequence_pairs(
         first, second = order[:-step], order[step:]
         same = (sequence[first] == sequence[second]) & (sequence[first] != NO_SEQUENCE)
         found.append(np.stack([first[same], second[same]], axis=1))
-    return _sorted_pairs(np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64))
+    return sorted_pairs(np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64))
 
 
-def _sorted_pairs(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
+def sorted_pairs(pairs: NDArray[np.int64]) -> NDArray[np.int32]:
     """Put the smaller row first, drop doubles, sort."""
     if not len(pairs):
         return np.zeros((0, 2), dtype=np.int32)

@@ -25,7 +25,7 @@ from citysplat_core.settings import MatchingSettings
 _FIRST: Final = 1.0
 """Worth that puts a pair before all that are only predicted."""
 _BONUS: Final = 0.03
-"""A wanted pair of a sequence or of look-alike photos is worth this more than geometry says."""
+"""Worth of a pair across a valley; a pair of a sequence is worth this more than geometry says."""
 _ASKED_OF_ALL: Final = (HEADING, VIEW_CONE)
 """Gates that speak of where photos look: not asked where few photos can all be compared."""
 
@@ -86,9 +86,10 @@ def propose_pairs(
                 worth=ranked.worth,
             )
         )
+    budget = max(math.ceil(settings.max_pairs_per_photo * len(photos)), len(found[0].pairs))
     if retrieved is not None and len(retrieved):
         found.append(_alike(photos, heading_deg, retrieved, settings, refused, across=across))
-    budget = max(math.ceil(settings.max_pairs_per_photo * len(photos)), len(found[0].pairs))
+        budget += len(found[-1].pairs)  # on top, else they would crowd out better ones
     return unite(found, len(photos), budget=budget, refused=refused)
 
 
@@ -143,15 +144,36 @@ def _alike(
     """Keep the retrieved pairs that may see one thing, be it across a valley."""
     if across:
         pairs = pairs[photos.side[pairs[:, 0]] != photos.side[pairs[:, 1]]]
-    limits = limits_of(settings, distance_m=settings.retrieval_distance_m)
-    near = gate_pairs(scene_of(photos, heading_deg), pairs, limits)
-    far = gate_pairs(scene_of(photos, heading_deg, far=True), pairs, limits)
+    near, far = _near_and_far(photos, heading_deg, pairs, settings)
     kept = (near.reason == 0) | (far.reason == 0)
     _add(refused, Gated(reason=far.reason[~kept], overlap=far.overlap[~kept]).counts())
     overlap = np.maximum(near.overlap, far.overlap)[kept]
-    return Candidates(
-        source="retrieval", pairs=pairs[kept], overlap=overlap, worth=overlap + np.float32(_BONUS)
-    )
+    in_street = (near.reason == 0)[kept]
+    worth = np.where(in_street, near.overlap[kept], _BONUS).astype(np.float32)
+    return Candidates(source="retrieval", pairs=pairs[kept], overlap=overlap, worth=worth)
+
+
+def may_share_surface(
+    photos: Photos,
+    heading_deg: NDArray[np.float64],
+    pairs: NDArray[np.int32],
+    settings: MatchingSettings,
+) -> NDArray[np.bool_]:
+    """Say which look-alike pairs pass the gates, in a street or across a valley, shape (P,)."""
+    near, far = _near_and_far(photos, heading_deg, pairs, settings)
+    return np.asarray((near.reason == 0) | (far.reason == 0))
+
+
+def _near_and_far(
+    photos: Photos,
+    heading_deg: NDArray[np.float64],
+    pairs: NDArray[np.int32],
+    settings: MatchingSettings,
+) -> tuple[Gated, Gated]:
+    limits = limits_of(settings, distance_m=settings.retrieval_distance_m)
+    near = gate_pairs(scene_of(photos, heading_deg), pairs, limits)
+    far = gate_pairs(scene_of(photos, heading_deg, far=True), pairs, limits)
+    return near, far
 
 
 def _add(refused: dict[str, int], more: dict[str, int]) -> None:

@@ -19,9 +19,10 @@ from citysplat_core.matching.budget import Proposals, nothing
 from citysplat_core.matching.expansion import expand_in_rounds
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.headings import compass_that_follows_motion
-from citysplat_core.matching.pairs_plan import propose_pairs
+from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.report import draw_match_graph, summarize_pairs
+from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs
 from citysplat_core.matching.table import enter_refusals, enter_results, tabulate_proposals
 from citysplat_core.matching.verify import match_pairs, read_edges
 from citysplat_core.settings import MatchingSettings
@@ -77,10 +78,16 @@ def match_box(
     """
     photos = read_photos([box_images])
     compass = compass_that_follows_motion(photos)
-    proposals = propose_pairs(photos, settings, compass, n_threads=n_threads)
     database = work / "matches.db"
     if not database.exists():
         _make_whole(database, [box_features / "features.db"], None)
+    proposals = propose_pairs(
+        photos,
+        settings,
+        compass,
+        retrieved=_look_alikes(database, photos, compass, settings),
+        n_threads=n_threads,
+    )
     too_few = f"the box has {len(photos)} usable photos" if len(photos) < 2 else ""
     task = _Task(
         key=box,
@@ -140,13 +147,20 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     rows = np.flatnonzero(np.isin(both.colmap_id, members))
     photos = both.select(rows)
     counts = [int((photos.side == side).sum()) for side in (0, 1)]
-    proposals = nothing()
-    if all(counts):
-        proposals = propose_pairs(photos, settings, compass[rows], across=True, n_threads=n_threads)
     database = work / "matches.db"
     if not database.exists():
         sources = [features_a / "features.db", features_b / "features.db"]
         _make_whole(database, sources, set(photos.colmap_id.tolist()))
+    proposals = nothing()
+    if all(counts):
+        proposals = propose_pairs(
+            photos,
+            settings,
+            compass[rows],
+            across=True,
+            retrieved=_look_alikes(database, photos, compass[rows], settings, across=True),
+            n_threads=n_threads,
+        )
     boxes = fringe.split("--")
     empty = [box for box, number in zip(boxes, counts, strict=True) if not number]
     reason = f"no usable photo near the border in {' and '.join(empty)}" if empty else ""
@@ -161,6 +175,32 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         empty_reason=reason,
     )
     return _match_and_write(task, settings, n_threads, progress)
+
+
+def _look_alikes(
+    database: Path,
+    photos: Photos,
+    heading_deg: NDArray[np.float64],
+    settings: MatchingSettings,
+    *,
+    across: bool = False,
+) -> NDArray[np.int32] | None:
+    """Retrieve pairs of photos that look alike, if that is wanted."""
+    if settings.retrieval == "none" or len(photos) < 2:
+        return None
+
+    def allowed(pairs: NDArray[np.int32]) -> NDArray[np.bool_]:
+        may = may_share_surface(photos, heading_deg, pairs, settings)
+        sides = photos.side[pairs]
+        return np.asarray(may & (sides[:, 0] != sides[:, 1])) if across else may
+
+    return retrieve_pairs(
+        DESCRIBERS[settings.retrieval](database, photos.colmap_id, settings.seed),
+        photos.east_north_m,
+        k=settings.retrieval_k,
+        distance_m=settings.retrieval_distance_m,
+        allowed=allowed,
+    )
 
 
 def _make_whole(database: Path, sources: list[Path], image_ids: set[int] | None) -> None:

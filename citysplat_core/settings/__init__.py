@@ -92,6 +92,12 @@ class MatchingSettings(StepSettings):
     """Budget: so many pairs times the number of photos are tried at first, the most useful ones."""
     exhaustive_fringe_pairs: int = Field(400, ge=0)
     """A fringe with at most this many pairs of two sides is compared exhaustively."""
+    retrieval: Literal["none", "vlad"] = "none"
+    """Global descriptors that find look-alike photos; ``vlad`` sums up the SIFT features and needs
+    no weights. Its pairs come on top of the budget; where positions and headings are good they add
+    little."""
+    retrieval_k: int = Field(3, ge=1)
+    """Look-alikes that a photo asks for, among those that distance and view cone allow."""
     retrieval_distance_m: float = Field(300.0, gt=0)
     """Largest distance of a retrieved pair, metres."""
     expansion_rounds: int = Field(2, ge=0)

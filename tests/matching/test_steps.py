@@ -87,6 +87,15 @@ def test_a_street_is_matched_and_written_without_descriptors(tmp_path, street, b
     assert counts["n_inliers"].tolist() == verified["n_inliers"].tolist()
 
 
+def test_a_box_takes_look_alikes_where_they_are_asked_for(tmp_path, street, box_of):
+    box = box_of("a", street.cameras(), street)
+    settings = MatchingSettings(retrieval="vlad", retrieval_k=2)
+    out, report = run_box(tmp_path, *box, settings=settings)
+    assert not report.skipped
+    sources = pd.read_parquet(out / "pairs.parquet")["sources"]
+    assert sources.str.contains("retrieval").sum() >= 8
+
+
 def test_the_report_counts_every_pair_of_every_source(tmp_path, street, box_of):
     out, report = run_box(tmp_path, *box_of("a", street.cameras(), street))
     table = pd.read_parquet(out / "pairs.parquet")
