@@ -180,5 +180,5 @@ def test_an_unknown_feature_backend_is_refused_with_the_valid_names(name):
 
 
 def test_an_unknown_matcher_is_refused_with_the_valid_names():
-    with pytest.raises(ValidationError, match="'auto', 'sift' or 'lighterglue'"):
+    with pytest.raises(ValidationError, match=r"auto\|sift\|lighterglue\|hloc"):
         MatchingSettings(matcher="lightglue")

@@ -1,8 +1,8 @@
 """Features of hloc (Hierarchical-Localization), where a user has installed it.
 
 hloc is in no package registry. It is looked for when a city asks for it, never imported before.
-Its descriptors go through COLMAP's SIFT matcher, which takes 128 non-negative dimensions; the
-learned ones of other sizes need a matcher of their own.
+SIFT descriptors (128 non-negative dimensions) go through COLMAP's matcher; all others are kept as
+learned ones, in a byte a value, for a matcher of hloc's own (``matching.matcher = "hloc:NAME"``).
 """
 
 import tempfile
@@ -13,9 +13,16 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 
 from citysplat_core.errors import FeatureError
+from citysplat_core.features.database import connected
+from citysplat_core.features.hloc_files import opened_h5
+from citysplat_core.features.learned_store import append_features, create_table
 from citysplat_core.settings import FeatureSettings
+
+KIND: Final = "hloc"
+"""Name of hloc's learned features in a database."""
 
 INSTALL: Final = (
     'pip install "git+https://github.com/cvg/Hierarchical-Localization'
@@ -71,7 +78,7 @@ class HlocBackend:
             n_threads: Not used: hloc takes torch's own setting.
 
         Raises:
-            FeatureError: hloc has no such configuration, or its descriptors cannot be matched.
+            FeatureError: hloc has no such configuration.
         """
         del n_threads
         from hloc import extract_features
@@ -104,11 +111,10 @@ def import_hloc_features(h5: Path, database: Path, names: Sequence[str]) -> None
         names: Image names to copy; those that have features in the database are passed over.
 
     Raises:
-        FeatureError: An image is missing in the file, or its descriptors cannot be matched.
+        FeatureError: The file is none of HDF5, or an image is missing in it.
     """
-    import h5py
-
-    with h5py.File(h5, "r") as file, pycolmap.Database.open(database) as opened:
+    learned: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+    with opened_h5(h5) as file, pycolmap.Database.open(database) as opened:
         absent = [name for name in names if name not in file]
         if absent:
             raise FeatureError(
@@ -127,22 +133,22 @@ def import_hloc_features(h5: Path, database: Path, names: Sequence[str]) -> None
             image_id = image.image_id
             if opened.exists_keypoints(image_id):
                 continue
-            descriptors = _as_sift_descriptors(file[name]["descriptors"][()].T, name)
+            values = np.asarray(file[name]["descriptors"][()].T, dtype=np.float32)
             keypoints = file[name]["keypoints"][()].astype(np.float32) + np.float32(0.5)
+            if values.shape[1] != 128 or values.min(initial=0.0) < 0:  # not SIFT
+                learned[image_id] = keypoints, values
+                continue
             with pycolmap.DatabaseTransaction(opened):
                 opened.write_keypoints(image_id, keypoints)
-                opened.write_descriptors(image_id, descriptors)
+                opened.write_descriptors(image_id, _as_sift_descriptors(values))
+    with connected(database) as connection:
+        create_table(connection)
+        for image_id, (keypoints, values) in learned.items():
+            append_features(connection, image_id, KIND, keypoints, values)
 
 
-def _as_sift_descriptors(values: Any, name: str) -> Any:  # noqa: ANN401 - pycolmap has no types
-    if values.shape[1] != 128 or values.min(initial=0.0) < 0:
-        raise FeatureError(
-            f"hloc's descriptors of {name} have {values.shape[1]} dimensions,"
-            f" smallest value {values.min(initial=0.0):.2f}",
-            expected="128 non-negative dimensions (SIFT), which the matcher understands",
-            fix='Set features.backend = "hloc:sift" or "sift".',
-        )
-    length = np.linalg.norm(values.astype(np.float32), axis=1, keepdims=True)
+def _as_sift_descriptors(values: NDArray[np.float32]) -> Any:  # noqa: ANN401 - no types there
+    length = np.linalg.norm(values, axis=1, keepdims=True)
     scaled = np.rint(512.0 * values / np.maximum(length, 1e-9))  # COLMAP's scale of unit vectors
     data = np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8))
     return pycolmap.FeatureDescriptors(pycolmap.FeatureExtractorType.SIFT, data)

@@ -5,7 +5,7 @@ What another program extracted or matched can be used here, and what was made he
 off on the way out. Only h5py is needed, not hloc.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +65,7 @@ def _written_h5(out: Path) -> Iterator[Any]:
         part.unlink(missing_ok=True)
 
 
-def export_features(database: Path, out: Path) -> int:
+def export_features(database: Path, out: Path, *, names: Collection[str] | None = None) -> int:
     """Write keypoints and descriptors of a feature database as hloc's ``features.h5``.
 
     Keypoints are float32 (hloc's own default of 16 bits is a grid of one pixel above 1024 px).
@@ -75,6 +75,7 @@ def export_features(database: Path, out: Path) -> int:
     Args:
         database: ``features.db`` of a box, or any COLMAP database with keypoints.
         out: The file to make; replaced if it exists.
+        names: Images to write; None for all.
 
     Returns:
         How many images were written.
@@ -88,6 +89,7 @@ def export_features(database: Path, out: Path) -> int:
     )
     with _written_h5(out) as file, connected(database, read_only=True) as connection:
         images = connection.execute(query).fetchall()
+        images = [row for row in images if names is None or row[1] in names]
         learned = has_table(connection)
         for image_id, name, width, height in images:
             points, sift = _read_image(connection, image_id)
@@ -224,7 +226,7 @@ def import_matches(matches: Path, database: Path, pairs: Sequence[tuple[str, str
                     expected="pairs of photos of this database",
                     fix="Correct the list of pairs.",
                 )
-            rows = _find_rows(file, pair)
+            rows = find_rows(file, pair)
             key = (ids[pair[0]], ids[pair[1]])
             if len(rows) and (rows.max(axis=0) >= [counts[key[0]], counts[key[1]]]).any():
                 raise FeatureError(
@@ -239,8 +241,19 @@ def import_matches(matches: Path, database: Path, pairs: Sequence[tuple[str, str
     return written
 
 
-def _find_rows(file: Any, pair: tuple[str, str]) -> NDArray[np.uint32]:  # noqa: ANN401 - h5py
-    """Find a pair's matches under any of the names hloc has used; rows in the pair's order."""
+def find_rows(file: Any, pair: tuple[str, str]) -> NDArray[np.uint32]:  # noqa: ANN401 - h5py
+    """Find a pair's matches under any of the names hloc has used; rows in the pair's order.
+
+    Args:
+        file: An open ``matches.h5``.
+        pair: The two image names.
+
+    Returns:
+        Rows of the two images' keypoints, shape (M, 2).
+
+    Raises:
+        FeatureError: The pair is not in the file.
+    """
     for joint in ("/", "_"):
         for turned in (False, True):
             key = _pair_key(*(pair[::-1] if turned else pair), joint)

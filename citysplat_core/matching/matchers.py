@@ -53,7 +53,8 @@ def matchers_for(database: Path, name: str) -> tuple[str, ...]:
 
     Args:
         database: Feature database of the images that will be matched.
-        name: ``auto`` (one for each kind of features that is there), ``sift`` or ``lighterglue``.
+        name: ``auto`` (one for each kind of features that is there), ``sift``, ``lighterglue``, or
+            ``hloc:CONFIGURATION`` for features of hloc.
 
     Returns:
         Names, ``sift`` first.
@@ -62,7 +63,17 @@ def matchers_for(database: Path, name: str) -> tuple[str, ...]:
         MatchingError: No such matcher, or the database lacks the descriptors that it takes.
     """
     _refuse_bare_keypoints(database)
-    there = tuple(_MATCHER_OF[kind] for kind in kinds_of(database) if kind in _MATCHER_OF)
+    kinds = kinds_of(database)
+    if ("hloc" in kinds) != name.startswith("hloc:"):
+        raise MatchingError(
+            f"matcher {name} was asked for and the features are {' and '.join(kinds) or 'none'}",
+            expected="a matcher of hloc for learned features of hloc, and for no others",
+            fix='Set matching.matcher = "hloc:NAME" together with features.backend = "hloc:NAME",'
+            ' else "auto".',
+        )
+    if name.startswith("hloc:"):
+        return (name,)
+    there = tuple(_MATCHER_OF[kind] for kind in kinds if kind in _MATCHER_OF)
     if name == "auto":
         return there or ("sift",)
     if name != "sift" and name not in MATCHERS:
@@ -91,6 +102,20 @@ def _refuse_bare_keypoints(database: Path) -> None:
             expected="descriptors of at least one kind",
             fix="Run again; if it stays, materialize box_features again.",
         )
+
+
+def matcher_named(name: str) -> Matcher:
+    """Make a matcher other than ``sift``: a name of `MATCHERS`, or ``hloc:CONFIGURATION``.
+
+    Raises:
+        MatchingError: hloc is asked for and not installed.
+        FeatureError: The extra ``learned`` is not installed.
+    """
+    if name.startswith("hloc:"):
+        from citysplat_core.matching.hloc_matcher import HlocMatcher
+
+        return HlocMatcher(name.removeprefix("hloc:"))
+    return MATCHERS[name]()
 
 
 def add_matches(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.features import colmap_device, connected, has_gpu, pair_id_of, quiet_colmap
-from citysplat_core.matching.matchers import MATCHERS, add_matches, clear_matches, matchers_for
+from citysplat_core.matching.matchers import add_matches, clear_matches, matcher_named, matchers_for
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
 
@@ -88,7 +88,7 @@ def match_pairs(
     n_done = len(pairs) - len(todo)
     list_path = database.with_name("pairs.txt")
     wanted = matchers_for(database, settings.matcher)
-    learned = [MATCHERS[name]() for name in wanted if name != "sift"] if todo else []
+    learned = [matcher_named(name) for name in wanted if name != "sift"] if todo else []
     size = CHUNK_SIZE_LEARNED if learned else CHUNK_SIZE
     for first in range(0, len(todo), size):
         progress(n_done + first, len(pairs), "pairs")

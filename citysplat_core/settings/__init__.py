@@ -114,8 +114,9 @@ class MatchingSettings(StepSettings):
     """A round with fewer new pairs is not made."""
     sequence_steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Steps along a sequence that make a pair, forwards."""
-    matcher: Literal["auto", "sift", "lighterglue"] = "auto"
-    """Matcher: one for each kind of features that the photos have, or this one only."""
+    matcher: Annotated[str, Field(pattern=r"^(auto|sift|lighterglue|hloc:.+)$")] = "auto"
+    """Matcher: ``auto`` takes the one made for each kind of features that the photos have;
+    ``sift`` or ``lighterglue`` that one only; ``hloc:NAME`` for features of hloc."""
     max_ratio: float = Field(0.8, gt=0, lt=1)
     """Lowe's ratio: best distance over second best."""
     min_inliers: int = Field(20, ge=8)

@@ -7,8 +7,9 @@ import pytest
 
 from citysplat_core.errors import FeatureError
 from citysplat_core.features.backend import backend_named
-from citysplat_core.features.database import create_database
+from citysplat_core.features.database import connected, create_database, kinds_of
 from citysplat_core.features.hloc_adapter import import_hloc_features
+from citysplat_core.features.learned_store import read_features
 
 
 def test_hloc_without_a_configuration_is_refused():
@@ -53,10 +54,16 @@ def test_hloc_features_are_written_with_colmaps_pixel_origin(tmp_path, database)
     np.testing.assert_allclose(np.linalg.norm(data.astype(float), axis=1), 512, rtol=0.02)
 
 
-def test_learned_descriptors_are_refused(tmp_path, database):
+def test_learned_descriptors_are_kept_beside_colmaps_own(tmp_path, database):
     write_h5(tmp_path / "f.h5", ["photo0.jpg"], 256)
-    with pytest.raises(FeatureError, match="256 dimensions"):
-        import_hloc_features(tmp_path / "f.h5", database, ["photo0.jpg"])
+    import_hloc_features(tmp_path / "f.h5", database, ["photo0.jpg"])
+    assert kinds_of(database) == ("hloc",)
+    with connected(database) as connection:
+        found = read_features(connection, 41)
+    np.testing.assert_allclose(found.keypoints_px, [[0.5, 0.5], [10.75, 21.0]])
+    assert found.descriptors.shape == (2, 256)
+    import_hloc_features(tmp_path / "f.h5", database, ["photo0.jpg"])  # done before: passed over
+    assert kinds_of(database) == ("hloc",)
 
 
 def test_photos_that_hloc_left_out_are_named(tmp_path, database):
