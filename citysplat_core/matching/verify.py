@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.features import colmap_device, connected, has_gpu, pair_id_of, quiet_colmap
+from citysplat_core.matching import chunks
+from citysplat_core.matching.chunks import chunks_of, order_pairs
 from citysplat_core.matching.matchers import add_matches, clear_matches, matcher_named, matchers_for
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress
-
-CHUNK_SIZE: Final = 64
-"""Pairs between two reports of progress; what a kill can cost."""
-CHUNK_SIZE_LEARNED: Final = 8
-"""The same where a network matches, at a second a pair."""
 
 CALIBRATED: Final = int(pycolmap.TwoViewGeometryConfiguration.CALIBRATED)
 """Two-view geometry explained by an essential matrix."""
@@ -84,15 +81,14 @@ def match_pairs(
         MatchingError: COLMAP could not read or write the database.
     """
     done = _finished_pairs(database)
-    todo = [pair for pair in sorted(pairs) if pair_id_of(*pair) not in done]
+    todo = order_pairs([pair for pair in pairs if pair_id_of(*pair) not in done])
     n_done = len(pairs) - len(todo)
     list_path = database.with_name("pairs.txt")
     wanted = matchers_for(database, settings.matcher)
     learned = [matcher_named(name) for name in wanted if name != "sift"] if todo else []
-    size = CHUNK_SIZE_LEARNED if learned else CHUNK_SIZE
-    for first in range(0, len(todo), size):
-        progress(n_done + first, len(pairs), "pairs")
-        chunk = todo[first : first + size]
+    for chunk in chunks_of(todo, chunks.FIRST_PAIRS_LEARNED if learned else chunks.FIRST_PAIRS):
+        progress(n_done, len(pairs), "pairs")
+        n_done += len(chunk)
         list_path.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in chunk))
         if learned:
             clear_matches(database, chunk)

@@ -124,7 +124,8 @@ def test_threads_and_repeats_do_not_change_the_result(tmp_path, street, box_of):
 
 
 def test_a_killed_run_goes_on_with_the_pairs_that_are_left(tmp_path, street, box_of, monkeypatch):
-    monkeypatch.setattr("citysplat_core.matching.verify.CHUNK_SIZE", 10)
+    for name in ("FIRST_PAIRS", "MOST_PAIRS"):
+        monkeypatch.setattr(f"citysplat_core.matching.chunks.{name}", 10)
     box = box_of("a", street.cameras(), street)
     whole, _ = run_box(tmp_path, *box, tag="whole")
 
