@@ -9,14 +9,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from citysplat_core.city.exports import EXPORTED, Exported, export_part
 from citysplat_core.city.new_city import new_city
 from citysplat_core.city.picture_report import write_city_report
 from citysplat_core.city.server import serving
 from citysplat_core.city.status import box_rows, coverage_line, skip_reasons
 from citysplat_core.city.summary import summarize
 from citysplat_core.errors import CitySplatError, ConfigError
-from citysplat_core.imagery.export import Format, export_layer
-from citysplat_core.imagery.export_layers import What
+from citysplat_core.imagery.export import Format
 from citysplat_core.settings import City, load_city
 from citysplat_core.storage import ArtifactStore, read_failures
 
@@ -164,23 +164,38 @@ def view(city_path: Path, port: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--what",
-    type=click.Choice(["images", "tiles", "boxes", "fringes"]),
+    type=click.Choice(EXPORTED),
     default="images",
     show_default=True,
-    help="The catalog's photos, the discovery tiles with their states, or the plan's parts.",
+    help="The catalog's photos, the discovery tiles with their states, the plan's parts, the "
+    "solved camera poses, or a box's model for COLMAP or nerfstudio.",
 )
+@click.option("--box", default="", help="This box's poses or model; a model needs one.")
 @click.option(
     "--format",
     "file_format",
     type=click.Choice(["gpkg", "csv", "geojson", "geoparquet"]),
     help="Default: by the ending of --out (.gpkg, .csv, .geojson, .parquet).",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to write; for a model the folder to make.",
+)
+@click.option("--photos/--no-photos", default=True, help="A model: with its photos (the default).")
+@click.option("--overwrite", is_flag=True, help="Replace a file or an earlier export.")
 def export(
-    folder: Path, what: What, file_format: Format | None, out: Path, *, overwrite: bool
+    folder: Path,
+    what: Exported,
+    box: str,
+    file_format: Format | None,
+    out: Path,
+    *,
+    photos: bool,
+    overwrite: bool,
 ) -> None:
-    """Write photos, tiles, boxes or fringes of the city in FOLDER to a file for GIS programs.
+    """Write photos, boxes, camera poses or models of the city in FOLDER for other programs.
 
     Positions are longitude and latitude in EPSG:4326. Ids are text in every format, because most
     programs round numbers of 17 digits; when reading the CSV with pandas, say
@@ -189,15 +204,17 @@ def export(
     """
     city = load_city(folder)
     with console.status(f"Exporting {what}") as shown:
-        n_rows = export_layer(
+        written = export_part(
             city,
             what,
             out,
+            box=box,
             file_format=file_format,
+            with_photos=photos,
             overwrite=overwrite,
             progress=lambda done, total, note: shown.update(f"{note}: {done:,} of {total:,}"),
         )
-    console.print(f"Wrote {n_rows:,} {what} to {out}", soft_wrap=True, highlight=False)
+    console.print(f"Wrote {written} to {out}", soft_wrap=True, highlight=False)
 
 
 @main.command("serve-town")

@@ -66,17 +66,52 @@ def export_layer(
         ConfigError: The ending says no format, the file is there already or its folder is not.
         StorageError: The artifact is missing or not as declared, or the disk is full.
     """
-    chosen = file_format or _format_of(out)
+    chosen = file_format or format_of(out)
     _refuse_place(out, overwrite=overwrite)
-    store = ArtifactStore(city.root)
-    layer = open_layer(what, store)
+    layer = open_layer(what, ArtifactStore(city.root))
+    return write_layer(city, layer, out, file_format=chosen, overwrite=overwrite, progress=progress)
+
+
+def write_layer(
+    city: City,
+    layer: Layer,
+    out: Path,
+    *,
+    file_format: Format | None = None,
+    overwrite: bool = False,
+    progress: Progress,
+) -> int:
+    """Write an opened layer to a file, and the city's ``ATTRIBUTION.md`` beside it.
+
+    Args:
+        city: The city whose photos the layer is about.
+        layer: The features; layers of later rooms (poses) are opened there.
+        out: The file.
+        file_format: Its format; None: by the ending of its name.
+        overwrite: Replace a file that is there.
+        progress: Called with features done and features in all.
+
+    Returns:
+        The number of features.
+
+    Raises:
+        ConfigError: The ending says no format, the file is there already or its folder is not.
+        StorageError: The disk is full.
+    """
+    chosen = file_format or format_of(out)
+    _refuse_place(out, overwrite=overwrite)
     _require_space(layer, chosen, out)
     _WRITERS[chosen](layer, out, progress)
-    _write_credits(city, store, out.parent)
+    _write_credits(city, ArtifactStore(city.root), out.parent)
     return layer.n_rows
 
 
-def _format_of(out: Path) -> Format:
+def format_of(out: Path) -> Format:
+    """Read the format off a file's ending.
+
+    Raises:
+        ConfigError: It says none.
+    """
     found = FORMATS.get(out.suffix.lower())
     if found is None:
         raise ConfigError(
