@@ -1,5 +1,6 @@
 """The city as a Dagster resource: its settings, its artifacts, and how a step is run."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from citysplat_core.errors import ConfigError
+from citysplat_core.errors import ConfigError, StorageError
 from citysplat_core.geography import BoxPlan, load_plan
 from citysplat_core.imagery import ImageSource, TileLedger, Token, open_source
 from citysplat_core.settings import City, load_city
@@ -27,6 +28,8 @@ from citysplat_core.storage.object_store import ObjectStore
 from citysplat_dagster.machine import machine_dir
 from citysplat_dagster.rates import Rate
 from citysplat_dagster.recipes import RECIPES
+
+log = logging.getLogger(__name__)
 
 CITY_VARIABLE = "CITYSPLAT_CITY"
 THREADS_VARIABLE = "CITYSPLAT_THREADS"
@@ -110,6 +113,19 @@ class CityResource:
     def need(self, asset: str, partition: str = "") -> Artifact:
         """Give an artifact that must be there."""
         return self.store.need(asset, partition)
+
+    def earlier(self, asset: str, partition: str = "") -> Path | None:
+        """Give the folder of the version in force while the next is made; None if there is none.
+
+        A step takes results over from it. One that is damaged only costs that: it is said in the
+        log, and everything is made anew.
+        """
+        try:
+            found = self.find(asset, partition)
+        except StorageError as error:
+            log.warning("Nothing is taken over for %s %s: %s", asset, partition, error)
+            return None
+        return found.path if found else None
 
     def produce(
         self,

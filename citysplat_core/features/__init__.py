@@ -13,6 +13,7 @@ from citysplat_core.features.database import (
     strip_database,
 )
 from citysplat_core.features.device import colmap_device, has_gpu
+from citysplat_core.features.digests import digest_features
 from citysplat_core.features.dropping import DROPPED, drop_descriptors, restore_descriptors
 from citysplat_core.features.extract import extract_box_features
 from citysplat_core.features.merging import copy_database, merge_databases
@@ -28,6 +29,7 @@ __all__ = [
     "connected",
     "copy_database",
     "create_database",
+    "digest_features",
     "drop_descriptors",
     "extract_box_features",
     "finish_database",

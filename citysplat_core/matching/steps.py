@@ -23,7 +23,14 @@ from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.report import draw_match_graph, summarize_pairs
 from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs
-from citysplat_core.matching.table import enter_refusals, enter_results, tabulate_proposals
+from citysplat_core.matching.table import (
+    enter_refusals,
+    enter_results,
+    pairs_to_try,
+    tabulate_proposals,
+)
+from citysplat_core.matching.tried import FILE as TRIED
+from citysplat_core.matching.tried import TriedPairs, read_tried, write_tried
 from citysplat_core.matching.verify import match_pairs, read_edges
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress, StepReport, published, write_json
@@ -43,9 +50,10 @@ class _Task:
     database: Path
     out: Path
     empty_reason: str
+    earlier: Path | None
 
 
-def match_box(
+def match_box(  # noqa: PLR0913 - an artifact's step, with what it may take over
     box: str,
     *,
     box_images: Path,
@@ -55,6 +63,7 @@ def match_box(
     settings: MatchingSettings,
     n_threads: int,
     progress: Progress,
+    earlier: Path | None = None,
 ) -> StepReport:
     """Match the photos inside a box: the artifact ``box_matches``.
 
@@ -63,11 +72,13 @@ def match_box(
         box_images: The artifact ``box_images`` of the box.
         box_features: The artifact ``box_features`` of the box.
         out: Empty folder; receives ``pairs.parquet``, ``matches.db``, ``report.json``,
-            ``graph.png``.
+            ``graph.png``, ``tried.parquet``.
         work: Folder of this fingerprint's unfinished work; a killed step goes on from there.
         settings: Matching settings.
         n_threads: Threads; the result does not depend on it.
         progress: Called after every chunk of pairs.
+        earlier: An earlier version of the artifact: the results of its pairs of unchanged photos
+            are taken over, only the others are compared. The result is the same without it.
 
     Returns:
         Counts of pairs. Skipped, with the reason, if no pair of the box is verified.
@@ -98,6 +109,7 @@ def match_box(
         database=database,
         out=out,
         empty_reason=too_few,
+        earlier=earlier,
     )
     return _match_and_write(task, settings, n_threads, progress)
 
@@ -115,6 +127,7 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     settings: MatchingSettings,
     n_threads: int,
     progress: Progress,
+    earlier: Path | None = None,
 ) -> StepReport:
     """Match the photos on both sides of a border: the artifact ``fringe_matches``.
 
@@ -130,6 +143,8 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         settings: Matching settings.
         n_threads: Threads; the result does not depend on it.
         progress: Called after every chunk of pairs.
+        earlier: An earlier version of the artifact: the results of its pairs of unchanged photos
+            are taken over, only the others are compared. The result is the same without it.
 
     Returns:
         Counts of pairs. Skipped, with the reason, if a side has no usable photo near the border
@@ -173,6 +188,7 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         database=database,
         out=out,
         empty_reason=reason,
+        earlier=earlier,
     )
     return _match_and_write(task, settings, n_threads, progress)
 
@@ -216,18 +232,23 @@ def _match_and_write(
     task: _Task, settings: MatchingSettings, n_threads: int, progress: Progress
 ) -> StepReport:
     photos, database = task.photos, task.database
+    known = TriedPairs.none()
+    if len(task.proposals):
+        known = read_tried(task.earlier, database, settings)
 
     def verified_inliers(proposals: Proposals) -> NDArray[np.int64]:
-        found = _compare(task, proposals, settings, n_threads, progress)
+        found = _compare(task, proposals, known, settings, n_threads, progress)
         verified = found["state"].to_numpy() == "verified"
         return np.where(verified, found["n_inliers"].to_numpy(dtype=np.int64), 0)
 
     proposals = expand_in_rounds(
         photos, task.heading_deg, task.proposals, verified_inliers, settings, across=task.across
     )
-    table = _compare(task, proposals, settings, n_threads, progress)
+    table = _compare(task, proposals, known, settings, n_threads, progress)
     edges = read_edges(database, photos.colmap_id)
     verdict = judge_pairs(photos, edges, settings)
+    n_reused = known.count(pairs_to_try(table))
+    n_tried = write_tried(task.out / TRIED, database, known)
     table = enter_refusals(table, photos, edges, verdict.reasons)
     _write_database(database, task.out / "matches.db", table)
     with published(task.out / "pairs.parquet") as stream:
@@ -237,7 +258,12 @@ def _match_and_write(
     if not skipped and not total["verified"]:
         skipped = f"none of {total['proposed']} proposed pairs could be verified"
     return StepReport(
-        counts={"n_images": len(photos), **{f"pairs_{name}": n for name, n in total.items()}},
+        counts={
+            "n_images": len(photos),
+            **{f"pairs_{name}": n for name, n in total.items()},
+            "pairs_reused": n_reused,
+            "pairs_compared": n_tried - n_reused,
+        },
         skipped=skipped,
         previews={"match graph": task.out / "graph.png"},
     )
@@ -246,6 +272,7 @@ def _match_and_write(
 def _compare(
     task: _Task,
     proposals: Proposals,
+    known: TriedPairs,
     settings: MatchingSettings,
     n_threads: int,
     progress: Progress,
@@ -254,10 +281,10 @@ def _compare(
     photos = task.photos
     table = tabulate_proposals(photos, proposals, settings)
     logger.info("%s: %d photos, %d pairs proposed", task.key, len(photos), len(table))
-    tried = table[table["state"] != "refused"]
-    pairs = list(zip(tried["colmap_id_a"].tolist(), tried["colmap_id_b"].tolist(), strict=True))
+    pairs = pairs_to_try(table)
     names = dict(zip(photos.colmap_id.tolist(), photos.names, strict=True))
     if pairs:
+        known.enter(task.database, pairs)
         match_pairs(
             task.database, pairs, names, settings=settings, n_threads=n_threads, progress=progress
         )

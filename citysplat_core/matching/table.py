@@ -73,6 +73,12 @@ def tabulate_proposals(
     )
 
 
+def pairs_to_try(table: pd.DataFrame) -> list[tuple[int, int]]:
+    """List the pairs that are compared: all but those refused before they cost anything."""
+    rows = table[table["state"] != "refused"]
+    return list(zip(rows["colmap_id_a"].tolist(), rows["colmap_id_b"].tolist(), strict=True))
+
+
 def enter_results(table: pd.DataFrame, database: Path, settings: MatchingSettings) -> pd.DataFrame:
     """Write counts, state and reason of the matched pairs of a database into the table."""
     counts = read_pair_counts(database)

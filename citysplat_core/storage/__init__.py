@@ -1,6 +1,7 @@
 """Artifacts that appear whole or not at all, and where they are kept."""
 
 from citysplat_core.storage.artifact import Artifact, ArtifactStore
+from citysplat_core.storage.earlier import versions_of, warn_of_damage, whole_file_of
 from citysplat_core.storage.failures import (
     Failure,
     clear_failure,
@@ -32,5 +33,8 @@ __all__ = [
     "settings_dict",
     "sha256_of",
     "sync_directory",
+    "versions_of",
+    "warn_of_damage",
+    "whole_file_of",
     "write_json",
 ]

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from citysplat_core.errors import StorageError
+from citysplat_core.storage.earlier import versions_of
 from citysplat_core.storage.files import (
     full_disk_is_clear,
     published,
@@ -219,7 +219,7 @@ def _fill(
         report = build(part, work)
     manifest = {
         **recipe,
-        "versions": _library_versions(),
+        "versions": versions_of(_LIBRARIES),
         "counts": dict(report.counts),
         "skipped": report.skipped,
         "previews": {k: _inside(part, v) for k, v in report.previews.items()},
@@ -246,16 +246,6 @@ def _list_files(part: Path) -> dict[str, dict[str, Any]]:
     for folder in sorted(p for p in part.rglob("*") if p.is_dir()):
         sync_directory(folder)
     return files
-
-
-def _library_versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def set_current(home: Path, name: str) -> None:

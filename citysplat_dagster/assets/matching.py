@@ -47,6 +47,7 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
                 settings=city.city.settings.matching,
                 n_threads=city.threads,
                 progress=progress,
+                earlier=city.earlier("box_matches", box),
             ),
         )
         drop_used_descriptors(city, [box])
@@ -96,6 +97,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
                 settings=city.city.settings.matching,
                 n_threads=city.threads,
                 progress=progress,
+                earlier=city.earlier("fringe_matches", fringe),
             ),
         )
         drop_used_descriptors(city, sides)

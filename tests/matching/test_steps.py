@@ -14,7 +14,7 @@ from citysplat_core.matching.table import COLUMNS
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import no_progress
 
-FILES = ["graph.png", "matches.db", "pairs.parquet", "report.json"]
+FILES = ["graph.png", "matches.db", "pairs.parquet", "report.json", "tried.parquet"]
 
 
 def run_box(
