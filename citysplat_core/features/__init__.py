@@ -16,6 +16,7 @@ from citysplat_core.features.device import colmap_device, has_gpu
 from citysplat_core.features.digests import digest_features
 from citysplat_core.features.dropping import DROPPED, drop_descriptors, restore_descriptors
 from citysplat_core.features.extract import extract_box_features
+from citysplat_core.features.extraction import extract_features
 from citysplat_core.features.merging import copy_database, merge_databases
 from citysplat_core.features.quiet import quiet_colmap
 from citysplat_core.features.weights import collect_weights
@@ -32,6 +33,7 @@ __all__ = [
     "digest_features",
     "drop_descriptors",
     "extract_box_features",
+    "extract_features",
     "finish_database",
     "has_gpu",
     "image_name",

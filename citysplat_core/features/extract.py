@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pycolmap
 
 from citysplat_core.errors import FeatureError
-from citysplat_core.features.backend import backend_named
 from citysplat_core.features.database import (
     connected,
     create_database,
@@ -17,16 +15,13 @@ from citysplat_core.features.database import (
     narrow_keypoints,
     stored_sizes,
 )
-from citysplat_core.features.learned_store import TABLE, has_table
+from citysplat_core.features.extraction import extract_features
 from citysplat_core.features.masking import drop_masked_keypoints
 from citysplat_core.features.merging import copy_database
 from citysplat_core.settings import FeatureSettings
 from citysplat_core.storage import Progress, StepReport, published
 
 logger = logging.getLogger(__name__)
-
-CHUNK_SIZE = 16
-"""Photos between two reports of progress; what a kill can cost."""
 
 
 def extract_box_features(
@@ -73,7 +68,10 @@ def extract_box_features(
     )
     logger.info("box %s: features of %d photos by %s", box, len(images), settings.backend)
     if len(images):
-        _extract_missing(database, photos, images, settings, n_threads, progress)
+        names = [image_name(str(image_id)) for image_id in images["image_id"]]
+        extract_features(
+            database, photos, names, settings=settings, n_threads=n_threads, progress=progress
+        )
     # On the copy, so that a run that goes on after a kill counts what it drops as well.
     copy_database(database, out / "features.db")
     n_masked = drop_masked_keypoints(out / "features.db", box_images, images)
@@ -135,57 +133,6 @@ def _working_database(
         finish_database(part)
         part.replace(database)
     return database
-
-
-def _extract_missing(
-    database: Path,
-    photos: Path,
-    images: pd.DataFrame,
-    settings: FeatureSettings,
-    n_threads: int,
-    progress: Progress,
-) -> None:
-    backend = backend_named(settings.backend)
-    done = _finished_ids(database, backend.kinds)
-    todo = images[~images["colmap_id"].isin(done)]
-    if done:
-        logger.info("%d of %d photos were done before", len(done), len(images))
-    for first in range(0, len(todo), CHUNK_SIZE):
-        progress(len(done) + first, len(images), "photos")
-        chunk = todo.iloc[first : first + CHUNK_SIZE]
-        names = [image_name(str(image_id)) for image_id in chunk["image_id"]]
-        backend.extract(database, photos, names, settings=settings, n_threads=n_threads)
-        _mark_featureless(database, [int(key) for key in chunk["colmap_id"]], backend.kinds)
-    progress(len(images), len(images), "photos")
-
-
-def _finished_ids(database: Path, kinds: tuple[str, ...]) -> set[int]:
-    query = "SELECT k.image_id FROM keypoints k JOIN descriptors d ON k.image_id = d.image_id"
-    learned = set(kinds) - {"sift"}
-    with connected(database) as connection:
-        if learned and not has_table(connection):
-            return set()
-        if learned:
-            query += f" JOIN {TABLE} l ON k.image_id = l.image_id"
-        return {int(row[0]) for row in connection.execute(query)}
-
-
-def _mark_featureless(database: Path, colmap_ids: list[int], kinds: tuple[str, ...]) -> None:
-    """Give a photo in which nothing was found empty tables, so that every reader finds its row."""
-    finished = _finished_ids(database, kinds)
-    missing = [key for key in colmap_ids if key not in finished]
-    if not missing:
-        return
-    logger.warning("%d photos gave no features (colmap ids %s)", len(missing), missing[:3])
-    empty = pycolmap.FeatureDescriptors(
-        pycolmap.FeatureExtractorType.SIFT, np.zeros((0, 128), dtype=np.uint8)
-    )
-    with pycolmap.Database.open(database) as opened, pycolmap.DatabaseTransaction(opened):
-        for key in missing:
-            if not opened.exists_keypoints(key):
-                opened.write_keypoints(key, np.zeros((0, 6), dtype=np.float32))
-            if not opened.exists_descriptors(key):
-                opened.write_descriptors(key, empty)
 
 
 def _sizes(database: Path, n_images: int) -> dict[str, int]:

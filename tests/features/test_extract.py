@@ -61,7 +61,7 @@ def test_the_result_does_not_depend_on_threads(tmp_path, drawn_box):
 
 
 def test_a_killed_run_goes_on_with_the_photos_that_are_left(tmp_path, drawn_box, monkeypatch):
-    monkeypatch.setattr("citysplat_core.features.extract.CHUNK_SIZE", 2)
+    monkeypatch.setattr("citysplat_core.features.extraction.CHUNK_SIZE", 2)
     box = drawn_box(5)
 
     def stop_at_two(done: int, total: int, note: str) -> None:
