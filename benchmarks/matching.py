@@ -243,10 +243,10 @@ def main() -> None:
     if "town" in asked.only:
         figures |= measure_town(town, asked)
     if "rate" in asked.only:
-        n_photos = 40 if asked.quick else 120
         rate = measure_rate(
             folder / "rate", town.box_features / "features.db", town.images,
-            n_photos=n_photos, n_threads=asked.threads,
+            n_photos=40 if asked.quick else 120, repeats=3 if asked.quick else 5,
+            n_threads=asked.threads,
         )  # fmt: skip
         figures |= rate
         sys.stdout.write("".join(f"{key:20s} {value}\n" for key, value in rate.items()) + "\n")

@@ -15,13 +15,13 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 Pair = tuple[int, int]
 
-FIRST_PAIRS: Final = 128
+FIRST_PAIRS: Final = 512
 """Pairs of the first chunk, before the rate is known."""
 FIRST_PAIRS_LEARNED: Final = 8
 """The same where a network matches, at a second a pair."""
 MOST_PAIRS: Final = 16_384
 """Pairs of the largest chunk, however fast the machine."""
-AIM_S: Final = 20.0
+AIM_S: Final = 25.0
 """Seconds that a chunk should take: about what a kill costs."""
 _GROWTH: Final = 4
 """A chunk has at most so many times the pairs of the one before it."""
