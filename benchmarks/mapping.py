@@ -1,0 +1,138 @@
+"""Sparse models of a look-alike town beside its truth, and of real photos, with COLMAP's mappers.
+
+    python benchmarks/mapping.py [--quick] [--json] [--photos N] [--only PART ...]
+
+Parts: town (figures of accuracy, and the table of mappers), growth (time and memory from 500 to
+4,000 photos), real (photos of ../shared/data), update (new photos in a finished box).
+
+The town is cut into boxes with fringes and goes through the real steps; peers get all its photos at
+once. Photos, features, pairs, models and peers are kept in benchmarks/.towns (git-ignored) as long
+as settings and code stay, so that a stopped run goes on; --fresh begins again. The last line is one
+JSON object.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from mapping_peers import PEERS
+from mapping_score import DEFINITIONS
+from mapping_town import (
+    KEYS,
+    MARKS,
+    known,
+    measure_ours,
+    measure_peer,
+    prepare,
+    table_of,
+    town_settings,
+    values_of,
+)
+from matching import progress_of
+
+HERE = Path(__file__).parent
+PARTS = ("town", "growth", "real", "update")
+STRATEGIES = ("auto", "incremental", "geographic", "global")
+STAGES = {"town": ("",), "matches": ("city/matches", "city/models-*"), "models": ("city/models-*",)}
+
+
+def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
+    """Measure CitySplat and the peers on the town; print definitions and table."""
+    settings = town_settings(asked.photos, asked.width, computed=asked.positions == "computed")
+    run = prepare(folder, settings, asked.zoom, asked.threads, progress_of)
+    rows, seams = [], {}
+    for strategy in asked.strategies:
+        row, extra = measure_ours(run, strategy)
+        rows.append(row)
+        seams = seams or extra
+    for pairs in asked.pairs:
+        for peer in asked.peers:
+            sys.stderr.write(f"{peer} on {pairs} pairs\n")
+            rows.append(measure_peer(run, peer, pairs, asked.threads, asked.limit))
+    ours = values_of(rows[0]) | {key: known(value) for key, value in seams.items()}
+    sys.stdout.write(
+        f"{asked.photos} photos in {len(run.city.boxes)} boxes, positions by {asked.positions},"
+        f" {len(run.wanted)} connectable; a peer's time limit is {asked.limit} s\n"
+        f"{DEFINITIONS}\n{table_of(rows)}\n"
+    )
+    sys.stdout.write("".join(f"{k:18s} {ours[k]!s:>8}  mark {MARKS[k]}\n" for k in KEYS) + "\n")
+    return {
+        **{key: ours[key] for key in KEYS},
+        "seam_p95_m": ours["seam_p95_m"],
+        "n_seams": ours["n_seams"],
+        "n_photos": asked.photos,
+        "n_boxes": len(run.city.boxes),
+        "n_connectable": len(run.wanted),
+        "positions": asked.positions,
+        "peer_limit_s": asked.limit,
+        "rows": {row.name: values_of(row) for row in rows},
+    }
+
+
+def measure_update() -> dict[str, object]:
+    """Say why the cost of an update is not measured."""
+    return {
+        "update_cost_share": None,
+        "update_reason": "there is no step that adds photos to a finished model yet",
+    }
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a town of 100 photos of 480 px")
+    parser.add_argument("--json", action="store_true", help="the default; for symmetry")
+    parser.add_argument("--photos", type=int)
+    parser.add_argument("--width", type=int, help="width of a photo, pixels")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--positions", choices=("gps", "computed"), default="gps",
+        help="gps: only GPS and compass; computed: 92 %% solved by the photo service",
+    )  # fmt: skip
+    parser.add_argument("--zoom", type=int, default=16, help="of the town's boxes (16: four boxes)")
+    parser.add_argument(
+        "--strategies", nargs="+", choices=STRATEGIES, default=["auto"],
+        help="of CitySplat's mapping; the first gives the figures",
+    )  # fmt: skip
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument(
+        "--pairs", nargs="*", choices=("gated", "ungated"), default=["gated", "ungated"],
+        help="that the peers get: those that CitySplat keeps, those before its gates",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=int, default=600, help="time limit of a peer, seconds")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, default=HERE / ".towns", help="where towns are kept")
+    parser.add_argument("--data", type=Path, help="folder of real photos (../shared/data)")
+    parser.add_argument(
+        "--fresh", nargs="?", choices=tuple(STAGES), const="town",
+        help="begin again: all, from the pairs on, or from the models on",
+    )  # fmt: skip
+    asked = parser.parse_args(arguments)
+    asked.photos = asked.photos or (100 if asked.quick else 1000)
+    asked.width = asked.width or (480 if asked.quick else 640)
+    shared = os.environ.get("CITYSPLAT_REAL_DATA") or HERE.parents[1] / "shared" / "data"
+    asked.data = asked.data or Path(shared)
+    return asked
+
+
+def main() -> None:
+    """Measure, print the tables and, last, the figures as one JSON line."""
+    asked = parse()
+    folder = asked.folder / f"map-{asked.photos}-{asked.width}px-{asked.positions}-z{asked.zoom}"
+    for pattern in STAGES[asked.fresh] if asked.fresh else ():
+        for each in folder.glob(pattern) if pattern else (folder,):
+            shutil.rmtree(each, ignore_errors=True)
+    figures: dict[str, object] = dict.fromkeys((*KEYS, "growth_ratio", "rss_growth_ratio", "real"))
+    if "town" in asked.only:
+        figures |= measure_town(folder, asked)
+    figures |= measure_update()
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""A town cut into boxes and brought through CitySplat's real steps, each result kept on disk.
+
+What is finished is used again: features as long as their settings stay, pairs as long as also the
+code of matching stays, models as long as also the code of mapping stays.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import citysplat_core
+from citysplat_core.features import (
+    copy_database,
+    extract_box_features,
+    finish_database,
+    merge_databases,
+    strip_database,
+)
+from citysplat_core.geography import BoxPlan, CityFrame, load_plan
+from citysplat_core.geography.plan_boxes import plan_boxes
+from citysplat_core.mapping import (
+    align_city,
+    read_aligned,
+    read_overlaps,
+    read_registered,
+    read_transforms,
+    solve_box,
+)
+from citysplat_core.matching import match_box, match_fringe
+from citysplat_core.settings import (
+    AlignSettings,
+    BoxSettings,
+    FeatureSettings,
+    MappingSettings,
+    MatchingSettings,
+)
+from citysplat_core.storage import Progress, StepReport, no_progress
+
+Tell = Callable[[str], Progress]
+"""Makes the progress callback of a step from its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a step took: CPU seconds of all threads, and seconds on the clock."""
+
+    cpu_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class City:
+    """A planned city in a folder.
+
+    Attributes:
+        folder: Holds ``plan``, ``box_images`` and what the steps make.
+        frame: The city frame.
+        n_threads: Threads of every step.
+        tell: Where progress goes.
+    """
+
+    folder: Path
+    frame: CityFrame
+    n_threads: int
+    tell: Tell = lambda _: no_progress
+
+    @cached_property
+    def plan(self) -> BoxPlan:
+        """The boxes and fringes."""
+        return load_plan(self.folder / "plan" / "plan.json")
+
+    @property
+    def boxes(self) -> list[str]:
+        """Keys of the boxes."""
+        return [box.key for box in self.plan.boxes]
+
+    def at(self, asset: str, key: str) -> Path:
+        """Give the folder of a finished step's result."""
+        return self.folder / asset / key / "out"
+
+    @property
+    def fringe_images(self) -> Path:
+        """The plan's table of fringe photos."""
+        return self.folder / "plan" / "fringe_images.parquet"
+
+
+def plan_city(
+    folder: Path,
+    box_images: Path,
+    frame: CityFrame,
+    settings: BoxSettings,
+    *,
+    n_threads: int,
+    tell: Tell = lambda _: no_progress,
+) -> City:
+    """Cut the photos of one folder like the artifact ``box_images`` into boxes.
+
+    Args:
+        folder: Where the city goes; a finished plan in it is used.
+        box_images: ``images.parquet``, ``cameras.parquet``, ``photos/`` (which may be missing).
+        frame: The city frame of the positions.
+        settings: How to cut.
+        n_threads: Threads of every step.
+        tell: Where progress goes.
+    """
+    city = City(folder, frame, n_threads, tell)
+    if (folder / "planned").exists():
+        return city
+    for name in ("catalog", "plan", "box_images"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    images = pd.read_parquet(box_images / "images.parquet")
+    _write_catalog(images, frame, folder / "catalog" / "catalog.parquet")
+    plan_boxes(
+        folder / "catalog", city="town", frame=frame, out=folder / "plan", settings=settings,
+        progress=no_progress,
+    )  # fmt: skip
+    home = pd.read_parquet(folder / "plan" / "images.parquet").set_index("colmap_id")["box"]
+    for box, rows in images.groupby(home.reindex(images["colmap_id"]).to_numpy()):
+        out = folder / "box_images" / str(box) / "out"
+        out.mkdir(parents=True)
+        rows.to_parquet(out / "images.parquet", index=False)
+        shutil.copy2(box_images / "cameras.parquet", out)
+        (out / "photos").symlink_to((box_images / "photos").resolve())
+    (folder / "planned").touch()
+    return city
+
+
+def _write_catalog(images: pd.DataFrame, frame: CityFrame, path: Path) -> None:
+    """Write what planning reads of a catalog; up is unknown where it is NaN."""
+    enu = images[["east_m", "north_m", "up_m"]].to_numpy(float)
+    known = np.isfinite(enu[:, 2])
+    place = frame.lon_lat_alt(np.where(np.isfinite(enu), enu, 0.0))
+    missing = ("lon", "lat", "altitude_m", "heading_deg")
+    pd.DataFrame(
+        {
+            "image_id": images["image_id"].astype(str),
+            "colmap_id": images["colmap_id"].astype("int32"),
+            "status": "listed",
+            "lon": place[:, 0],
+            "lat": place[:, 1],
+            "altitude_m": np.where(known, place[:, 2], np.nan),
+            "heading_deg": images["heading_deg"],
+            **{f"computed_{name}": np.nan for name in missing},
+        }
+    ).sort_values("image_id").to_parquet(path, index=False)
+
+
+def match_city(city: City, matching: MatchingSettings) -> None:
+    """Extract and match whatever is not matched yet; keep also the pairs before the gates."""
+    features = FeatureSettings()
+    _forget_if_changed(city.folder, "box_features", _digest(features))
+    _forget_if_changed(city.folder, "matches", _digest(features, matching, "matching"))
+    common: dict[str, Any] = {"n_threads": city.n_threads}
+    for box in city.boxes:
+        images = city.at("box_images", box)
+        make(
+            city.folder / "box_features" / box,
+            lambda out, work, box=box, images=images: extract_box_features(
+                box, box_images=images, out=out, work=work, settings=features,
+                progress=city.tell(f"features of {box}"), **common,
+            ),
+        )  # fmt: skip
+        make(
+            city.folder / "matches" / box,
+            lambda out, work, box=box, images=images: match_box(
+                box, box_images=images, box_features=city.at("box_features", box), out=out,
+                work=work, settings=matching, progress=city.tell(f"pairs of {box}"), **common,
+            ),
+            then=_keep_raw_pairs,
+        )  # fmt: skip
+    for fringe in city.plan.fringes:
+        make(
+            city.folder / "matches" / fringe.key,
+            lambda out, work, fringe=fringe: match_fringe(
+                fringe.key, images_a=city.at("box_images", fringe.a),
+                images_b=city.at("box_images", fringe.b),
+                features_a=city.at("box_features", fringe.a),
+                features_b=city.at("box_features", fringe.b), fringe_images=city.fringe_images,
+                out=out, work=work, settings=matching,
+                progress=city.tell(f"pairs of {fringe.key}"), **common,
+            ),
+            then=_keep_raw_pairs,
+        )  # fmt: skip
+
+
+def _keep_raw_pairs(out: Path, work: Path) -> None:
+    """Keep the verified pairs as they were before the geographic gates."""
+    raw = out / "raw.db"
+    copy_database(work / "matches.db", raw)
+    strip_database(raw)
+    finish_database(raw)
+
+
+def whole_database(city: City, name: str) -> Path:
+    """Unite a database of all boxes and fringes.
+
+    Args:
+        city: The city, matched.
+        name: ``matches`` for the pairs that CitySplat keeps, ``raw`` for those before its gates,
+            ``features`` for no pairs, but descriptors.
+    """
+    asset = "box_features" if name == "features" else "matches"
+    whole = city.folder / asset / f"{name}.db"
+    if not whole.exists():
+        part = whole.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        keys = [*city.boxes, *(f.key for f in city.plan.fringes if name != "features")]
+        sources = [path for key in keys if (path := city.at(asset, key) / f"{name}.db").exists()]
+        merge_databases(sources, part, keep_descriptors=name == "features")
+        part.rename(whole)
+    return whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A solved and aligned city.
+
+    Attributes:
+        models: Folder of each box's ``sparse_model``.
+        alignment: Folder of the ``city_alignment``.
+        cost: Of solving all boxes and aligning them.
+    """
+
+    models: dict[str, Path]
+    alignment: Path
+    cost: Cost
+
+    def cameras(self) -> pd.DataFrame:
+        """Read the aligned cameras, one a photo."""
+        return read_aligned(self.alignment)
+
+    def registrations(self) -> pd.DataFrame:
+        """Read every camera of every component, aligned: colmap_id, solved_in, component, place."""
+        names = ["east_m", "north_m", "up_m"]
+        tables = []
+        transforms = read_transforms(self.alignment)
+        for box, path in self.models.items():
+            rows = pd.concat([read_registered(path), read_overlaps(path)])
+            for component, group in rows.groupby("component"):
+                aligned = transforms[box, int(component)]
+                turned = aligned.scale * aligned.rotation.matrix()
+                table = group[["colmap_id", "component"]].assign(solved_in=box)
+                table[names] = group[names].to_numpy(float) @ turned.T + aligned.translation
+                tables.append(table)
+        empty = pd.DataFrame(columns=["colmap_id", "component", "solved_in", *names])
+        return pd.concat(tables, ignore_index=True) if tables else empty
+
+
+def map_city(
+    city: City, mapping: MappingSettings, align: AlignSettings, *, name: str = "auto"
+) -> Mapped:
+    """Solve every box and align them; finished boxes of the same code are not solved again.
+
+    Args:
+        city: The city, matched.
+        mapping: Settings of the models.
+        align: Settings of the alignment.
+        name: Under which the result is kept.
+    """
+    asset = f"models-{name}"
+    pairs = (city.folder / "matches" / "digest").read_text()
+    _forget_if_changed(city.folder, asset, _digest(mapping, align, "mapping", pairs))
+    costs = []
+    for box in city.boxes:
+        folder = city.folder / asset / box
+        if not (folder / "done.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # a box is measured whole
+        costs.append(make(folder, lambda out, work, box=box: _solve(city, box, out, work, mapping)))
+    models = {box: city.at(asset, box) for box in city.boxes}
+    costs.append(
+        make(
+            city.folder / asset / "alignment",
+            lambda out, work: align_city(
+                sparse_models=models, plan_images=city.folder / "plan" / "images.parquet",
+                frame=city.frame, out=out, work=work, settings=align, n_threads=city.n_threads,
+                progress=no_progress,
+            ),
+        )
+    )  # fmt: skip
+    cost = Cost(cpu_s=sum(c.cpu_s for c in costs), wall_s=sum(c.wall_s for c in costs))
+    return Mapped(models=models, alignment=city.at(asset, "alignment"), cost=cost)
+
+
+def _solve(city: City, box: str, out: Path, work: Path, settings: MappingSettings) -> StepReport:
+    """Solve a box as the asset ``sparse_model`` does."""
+    fringes = city.plan.fringes_of(box)
+    boxes = sorted({box, *(side for fringe in fringes for side in fringe.split("--"))})
+    return solve_box(
+        box,
+        box_images={key: city.at("box_images", key) for key in boxes},
+        box_matches=city.at("matches", box),
+        fringe_matches={key: city.at("matches", key) for key in fringes},
+        neighbour_matches={key: city.at("matches", key) for key in boxes if key != box},
+        fringe_images=city.fringe_images,
+        out=out,
+        work=work,
+        settings=settings,
+        n_threads=city.n_threads,
+        progress=city.tell(f"model of {box}"),
+    )
+
+
+def make(
+    folder: Path,
+    build: Callable[[Path, Path], StepReport],
+    *,
+    then: Callable[[Path, Path], None] | None = None,
+) -> Cost:
+    """Run a step unless its folder says that it is done.
+
+    Args:
+        folder: Gets ``out`` and ``done.json``; ``work`` while the step runs.
+        build: The step, called with ``out`` and ``work``.
+        then: Called with both before ``work`` is deleted.
+
+    Returns:
+        What the step took when it ran.
+    """
+    done, out, work = folder / "done.json", folder / "out", folder / "work"
+    if not done.exists():
+        shutil.rmtree(out, ignore_errors=True)
+        for each in (out, work):
+            each.mkdir(parents=True, exist_ok=True)
+        wall, cpu = time.perf_counter(), time.process_time()
+        report = build(out, work)
+        cost = Cost(cpu_s=time.process_time() - cpu, wall_s=time.perf_counter() - wall)
+        if then is not None:
+            then(out, work)
+        shutil.rmtree(work)
+        said = {**vars(cost), "skipped": report.skipped, "counts": dict(report.counts)}
+        done.write_text(json.dumps(said))
+    said = json.loads(done.read_text())
+    return Cost(cpu_s=said["cpu_s"], wall_s=said["wall_s"])
+
+
+def _forget_if_changed(folder: Path, asset: str, digest: str) -> None:
+    """Delete what was made by other settings or other code."""
+    kept = folder / asset / "digest"
+    if not kept.exists() or kept.read_text() != digest:
+        shutil.rmtree(folder / asset, ignore_errors=True)
+        kept.parent.mkdir(parents=True)
+        kept.write_text(digest)
+
+
+def _digest(*parts: Any) -> str:  # noqa: ANN401 - settings, or the name of a room, or a digest
+    """Hash settings, and the code of the rooms that are named."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            room = Path(citysplat_core.__file__).parent / part
+            files = sorted(room.glob("**/*.py")) if room.is_dir() else []
+            digest.update(b"".join(file.read_bytes() for file in files) or part.encode())
+        else:
+            digest.update(part.model_dump_json().encode())
+    return digest.hexdigest()
+
+
+def solved_places(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Give the places of a table of cameras, metres, shape (N, 3)."""
+    return table[["east_m", "north_m", "up_m"]].to_numpy(float)
