@@ -1,6 +1,7 @@
 """Match descriptors and verify geometry of proposed pairs, in chunks, restartable."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,9 +14,10 @@ from citysplat_core.errors import MatchingError
 from citysplat_core.features import colmap_device, connected, has_gpu, pair_id_of, quiet_colmap
 from citysplat_core.matching import chunks
 from citysplat_core.matching.chunks import chunks_of, order_pairs
+from citysplat_core.matching.geometries import fit_geometries, verification_options
 from citysplat_core.matching.matchers import add_matches, clear_matches, matcher_named, matchers_for
 from citysplat_core.settings import MatchingSettings
-from citysplat_core.storage import Progress
+from citysplat_core.storage import Progress, no_progress
 
 CALIBRATED: Final = int(pycolmap.TwoViewGeometryConfiguration.CALIBRATED)
 """Two-view geometry explained by an essential matrix."""
@@ -61,43 +63,46 @@ class Edges:
 def match_pairs(
     database: Path,
     pairs: Sequence[tuple[int, int]],
-    names: dict[int, str],
+    names: Mapping[int, str] | None = None,
     *,
-    settings: MatchingSettings,
-    n_threads: int,
-    progress: Progress,
+    settings: MatchingSettings | None = None,
+    n_threads: int = 1,
+    progress: Progress = no_progress,
 ) -> None:
     """Match and verify image pairs inside a database; pairs that it has already are passed over.
 
     Args:
-        database: COLMAP database with keypoints and descriptors.
+        database: COLMAP database with keypoints and descriptors; nobody else has it open.
         pairs: Colmap ids of the two images.
-        names: Image name of every colmap id.
-        settings: Matching settings; the seed makes the verification repeatable.
+        names: Image name of every colmap id; read from the database if None.
+        settings: Matching settings, the defaults if None; the seed makes the verification
+            repeatable.
         n_threads: Threads to use; the result does not depend on it.
         progress: Called after every chunk.
 
     Raises:
-        MatchingError: COLMAP could not read or write the database.
+        MatchingError: COLMAP could not read or write the database, or an image name has a space.
     """
+    settings = settings or MatchingSettings()
+    known = _names_of(database) if names is None else names
+    _refuse_spaces(known)
     done = _finished_pairs(database)
     todo = order_pairs([pair for pair in pairs if pair_id_of(*pair) not in done])
     n_done = len(pairs) - len(todo)
-    list_path = database.with_name("pairs.txt")
     wanted = matchers_for(database, settings.matcher)
     learned = [matcher_named(name) for name in wanted if name != "sift"] if todo else []
     for chunk in chunks_of(todo, chunks.FIRST_PAIRS_LEARNED if learned else chunks.FIRST_PAIRS):
         progress(n_done, len(pairs), "pairs")
         n_done += len(chunk)
-        list_path.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in chunk))
         if learned:
             clear_matches(database, chunk)
         if "sift" in wanted or not learned:
-            _match_chunk(database, list_path, settings, n_threads, verified=not learned)
+            named = [(known[a], known[b]) for a, b in chunk]
+            _match_chunk(database, named, settings, n_threads, verified=not learned)
         for matcher in learned:
             add_matches(database, chunk, matcher, n_threads=n_threads)
         if learned:
-            _verify_chunk(database, list_path, settings)
+            fit_geometries(database, chunk, settings, n_threads=n_threads)
     progress(len(pairs), len(pairs), "pairs")
 
 
@@ -107,8 +112,29 @@ def _finished_pairs(database: Path) -> set[int]:
         return {int(row[0]) for row in connection.execute(query)}
 
 
+def _names_of(database: Path) -> dict[int, str]:
+    with connected(database, read_only=True) as connection:
+        return dict(connection.execute("SELECT image_id, name FROM images"))
+
+
+def _refuse_spaces(names: Mapping[int, str]) -> None:
+    """COLMAP's list of pairs has no way to write such a name; it would pass over the pair."""
+    spaced = [name for name in names.values() if any(map(str.isspace, name))]
+    if spaced:
+        raise MatchingError(
+            f"{len(spaced)} of {len(names)} image names have a space ({spaced[0]!r})",
+            expected="names without spaces, as COLMAP's lists of pairs want them",
+            fix="Rename the photos, and enter them in the database anew.",
+        )
+
+
 def _match_chunk(
-    database: Path, list_path: Path, settings: MatchingSettings, n_threads: int, *, verified: bool
+    database: Path,
+    pairs: Sequence[tuple[str, str]],
+    settings: MatchingSettings,
+    n_threads: int,
+    *,
+    verified: bool,
 ) -> None:
     # No learned matcher (the wheels end the process) and no brute force on the CPU (160 times
     # slower for 2 % more matches): both are named here and not left to a setting.
@@ -120,37 +146,16 @@ def _match_chunk(
     )
     matching.sift.max_ratio = settings.max_ratio
     matching.sift.cpu_brute_force_matcher = False
-    verification = _verification(settings)
-    pairing = pycolmap.ImportedPairingOptions(match_list_path=list_path)
+    verification = verification_options(settings)
     try:
-        with quiet_colmap():
+        with tempfile.TemporaryDirectory() as place, quiet_colmap():
+            listed = Path(place) / "pairs.txt"
+            listed.write_text("".join(f"{a} {b}\n" for a, b in pairs))
+            pairing = pycolmap.ImportedPairingOptions(match_list_path=listed)
             pycolmap.match_image_pairs(database, matching, pairing, verification, colmap_device())
     except (RuntimeError, ValueError) as error:
         raise MatchingError(
-            f"COLMAP could not match the pairs of {list_path.name}: {error}",
-            expected="a readable database and room on the disk",
-            fix="Free space if the disk is full, else delete this step's work folder; run again.",
-        ) from error
-
-
-def _verification(settings: MatchingSettings) -> pycolmap.TwoViewGeometryOptions:
-    options = pycolmap.TwoViewGeometryOptions(
-        compute_relative_pose=True,
-        filter_stationary_matches=True,
-        min_num_inliers=settings.min_inliers,
-    )
-    options.ransac.random_seed = settings.seed
-    return options
-
-
-def _verify_chunk(database: Path, list_path: Path, settings: MatchingSettings) -> None:
-    """Verify pairs whose matches stand in the database; COLMAP takes all cores for it."""
-    try:
-        with quiet_colmap():
-            pycolmap.verify_matches(database, list_path, _verification(settings))
-    except (RuntimeError, ValueError) as error:
-        raise MatchingError(
-            f"COLMAP could not verify the pairs of {list_path.name}: {error}",
+            f"COLMAP could not match {len(pairs)} pairs of {database.name}: {error}",
             expected="a readable database and room on the disk",
             fix="Free space if the disk is full, else delete this step's work folder; run again.",
         ) from error

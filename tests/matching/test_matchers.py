@@ -170,3 +170,12 @@ def test_keypoints_without_descriptors_are_an_error_and_no_empty_result(tmp_path
         connection.commit()
     with pytest.raises(MatchingError, match="has keypoints and no descriptors"):
         match(database)
+
+
+def test_a_name_with_a_space_is_refused_and_its_pairs_are_not_passed_over(tmp_path):
+    database = make_database(tmp_path, "sift")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE images SET name = 'my b.jpg' WHERE image_id = 2")
+        connection.commit()
+    with pytest.raises(MatchingError, match=r"1 of 3 image names have a space \('my b.jpg'\)"):
+        match_pairs(database, [(1, 2)])
