@@ -21,7 +21,8 @@ from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.headings import compass_that_follows_motion
 from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
-from citysplat_core.matching.report import draw_match_graph, summarize_pairs
+from citysplat_core.matching.picture import draw_match_graph
+from citysplat_core.matching.report import counts_of, summarize_graph, summarize_pairs
 from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs
 from citysplat_core.matching.table import (
     enter_refusals,
@@ -253,17 +254,12 @@ def _match_and_write(
     _write_database(database, task.out / "matches.db", table)
     with published(task.out / "pairs.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
-    total = _write_report(task, proposals, table, verdict, settings)
+    counts = _write_report(task, proposals, table, verdict, settings)
     skipped = task.empty_reason
-    if not skipped and not total["verified"]:
-        skipped = f"none of {total['proposed']} proposed pairs could be verified"
+    if not skipped and not counts["pairs_verified"]:
+        skipped = f"none of {counts['pairs_proposed']} proposed pairs could be verified"
     return StepReport(
-        counts={
-            "n_images": len(photos),
-            **{f"pairs_{name}": n for name, n in total.items()},
-            "pairs_reused": n_reused,
-            "pairs_compared": n_tried - n_reused,
-        },
+        counts=counts | {"pairs_reused": n_reused, "pairs_compared": n_tried - n_reused},
         skipped=skipped,
         previews={"match graph": task.out / "graph.png"},
     )
@@ -297,9 +293,9 @@ def _write_report(
     table: pd.DataFrame,
     verdict: Verdict,
     settings: MatchingSettings,
-) -> dict[str, int]:
-    """Write the report and the picture; return the totals."""
-    report = summarize_pairs(table, settings)
+) -> dict[str, int | float]:
+    """Write the report and the picture; return the numbers that stand for it."""
+    report = summarize_pairs(table, settings) | summarize_graph(task.photos, table)
     report["headings"] = {
         "solved_from_pairs": verdict.headings.n_visual,
         "compass": verdict.headings.n_compass,
@@ -309,9 +305,8 @@ def _write_report(
     report["notes"] = list(verdict.notes)
     write_json(task.out / "report.json", report)
     draw_match_graph(task.out / "graph.png", f"pairs of {task.key}", task.photos, table)
-    total: dict[str, int] = report["total"]
-    logger.info("%s: %s, refused %s", task.key, total, report["refused"])
-    return total
+    logger.info("%s: %s, refused %s", task.key, report["total"], report["refused"])
+    return {"n_images": len(task.photos)} | counts_of(report)
 
 
 def _write_database(database: Path, out: Path, table: pd.DataFrame) -> None:

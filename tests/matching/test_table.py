@@ -32,6 +32,7 @@ def test_the_summary_counts_a_pair_in_each_source_and_once_in_total():
             "n_matches": [200, 90, 3],
             "state": ["verified", "refused", "unmatched"],
             "reason": ["", "heading", "too few matches"],
+            "round": [0, 0, 1],
         }
     )
     told = summarize_pairs(table, MatchingSettings())
