@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.matching.budget import Candidates, Proposals, keys_of, nothing, unite
+from citysplat_core.matching.headings import compass_that_follows_motion
 from citysplat_core.matching.pairs import propose_sequence_pairs
 from citysplat_core.matching.pairs_gates import (
     HEADING,
@@ -21,6 +22,7 @@ from citysplat_core.matching.pairs_gates import (
 from citysplat_core.matching.pairs_spatial import rank_neighbours
 from citysplat_core.matching.photos import Photos
 from citysplat_core.settings import MatchingSettings
+from citysplat_core.storage import Progress, no_progress
 
 _FIRST: Final = 1.0
 """Worth that puts a pair before all that are only predicted."""
@@ -33,11 +35,12 @@ _ASKED_OF_ALL: Final = (HEADING, VIEW_CONE)
 def propose_pairs(
     photos: Photos,
     settings: MatchingSettings,
-    heading_deg: NDArray[np.float64],
+    heading_deg: NDArray[np.float64] | None = None,
     *,
     across: bool = False,
     retrieved: NDArray[np.int32] | None = None,
     n_threads: int = 1,
+    progress: Progress = no_progress,
 ) -> Proposals:
     """Propose the pairs of a box, or those across the border between two boxes.
 
@@ -49,9 +52,11 @@ def propose_pairs(
         photos: The photos; of both sides for a fringe.
         settings: Sources, gates and budget.
         heading_deg: Believed headings, degrees, shape (N,); where NaN, any heading is possible.
+            None believes the compass of the sequences in which it follows the motion.
         across: Only pairs of two sides.
         retrieved: Pairs (i, j) of photos that look alike, shape (P, 2).
         n_threads: Threads; the result does not depend on it.
+        progress: Called as photos are done, every 4,096 of them.
 
     Returns:
         The pairs and the numbers of those that were left out, by reason. Nothing for fewer than
@@ -63,6 +68,8 @@ def propose_pairs(
     _refuse_bad_positions(photos.east_north_m)
     if len(photos) < 2:
         return nothing()
+    if heading_deg is None:
+        heading_deg = compass_that_follows_motion(photos)
     scene = scene_of(photos, heading_deg)
     refused: dict[str, int] = {}
     found = [_along(photos, scene, settings, across=across)]
@@ -76,6 +83,7 @@ def propose_pairs(
             max_neighbours=settings.max_neighbours,
             across=across,
             n_threads=n_threads,
+            progress=progress,
         )
         _add(refused, ranked.refused)
         found.append(

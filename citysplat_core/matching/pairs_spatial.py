@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.matching.pairs_gates import REASONS, Limits, Scene, gate
 from citysplat_core.matching.view_cone import Array, kernel
+from citysplat_core.storage import Progress, no_progress
 
 _CHUNK: Final = 4096
 """Photos that a thread judges at a time."""
@@ -48,7 +49,13 @@ class Ranked:
 
 
 def rank_neighbours(
-    scene: Scene, limits: Limits, *, max_neighbours: int, across: bool = False, n_threads: int = 1
+    scene: Scene,
+    limits: Limits,
+    *,
+    max_neighbours: int,
+    across: bool = False,
+    n_threads: int = 1,
+    progress: Progress = no_progress,
 ) -> Ranked:
     """Choose the most useful partners of every photo within the distance of the gates.
 
@@ -61,6 +68,7 @@ def rank_neighbours(
         max_neighbours: Most partners a photo asks for (it can be asked for by more).
         across: Only pairs of two sides of a border.
         n_threads: Threads; the result does not depend on it.
+        progress: Called after every 4,096 photos.
     """
     count = len(scene.side)
     keys, order, n_rows = _cells(scene, limits.distance_m)
@@ -76,7 +84,10 @@ def rank_neighbours(
         return found
 
     with ThreadPoolExecutor(max(n_threads, 1)) as pool:
-        told = sum(pool.map(work, range(0, count, _CHUNK)), np.zeros(len(REASONS), dtype=np.int64))
+        told = np.zeros(len(REASONS), dtype=np.int64)
+        for number, found in enumerate(pool.map(work, range(0, count, _CHUNK)), start=1):
+            told += found
+            progress(min(number * _CHUNK, count), count, "photos")
     return _united(partner, share, worth, told // 2)
 
 

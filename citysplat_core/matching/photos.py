@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from citysplat_core.features import image_name
 from citysplat_core.matching.pairs import NO_PANORAMA, NO_SEQUENCE
@@ -45,6 +45,16 @@ class Photos:
     def __len__(self) -> int:
         """Count the photos."""
         return len(self.colmap_id)
+
+    def ids_of(self, pairs: NDArray[np.int32]) -> list[tuple[int, int]]:
+        """Return the colmap ids of pairs of rows (P, 2)."""
+        ids = self.colmap_id[pairs.reshape(-1, 2)].tolist()
+        return [(first, second) for first, second in ids]
+
+    def rows_of(self, colmap_ids: ArrayLike) -> NDArray[np.int32]:
+        """Return the rows of pairs of colmap ids (P, 2), each of which must be there."""
+        ids = np.asarray(colmap_ids, dtype=np.int64).reshape(-1, 2)
+        return np.searchsorted(self.colmap_id, ids).astype(np.int32)
 
     def select(self, rows: NDArray[np.intp]) -> "Photos":
         """Return some of the photos, in the given order; sequence numbers stay comparable."""

@@ -86,7 +86,7 @@ def match_pairs(
     settings = settings or MatchingSettings()
     known = _names_of(database) if names is None else names
     _refuse_spaces(known)
-    done = _finished_pairs(database)
+    done = finished_pairs(database)
     todo = order_pairs([pair for pair in pairs if pair_id_of(*pair) not in done])
     n_done = len(pairs) - len(todo)
     wanted = matchers_for(database, settings.matcher)
@@ -106,7 +106,8 @@ def match_pairs(
     progress(len(pairs), len(pairs), "pairs")
 
 
-def _finished_pairs(database: Path) -> set[int]:
+def finished_pairs(database: Path) -> set[int]:
+    """Return COLMAP's ids of the pairs that were verified, with success or without."""
     query = "SELECT pair_id FROM two_view_geometries"
     with connected(database) as connection:
         return {int(row[0]) for row in connection.execute(query)}
