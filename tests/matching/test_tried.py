@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from citysplat_core.matching import match_box, match_fringe, verify
+from citysplat_core.matching.tried import recipe_of
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import ArtifactStore, no_progress
 from tests.matching.conftest import Street
@@ -25,9 +26,9 @@ def compared(monkeypatch):
     seen: list[tuple[str, str]] = []
     match_chunk = verify._match_chunk  # noqa: SLF001
 
-    def spy(database, list_path, *args, **kwargs):
-        seen.extend(tuple(line.split()) for line in list_path.read_text().splitlines())
-        match_chunk(database, list_path, *args, **kwargs)
+    def spy(database, pairs, *args, **kwargs):
+        seen.extend(pairs)
+        match_chunk(database, pairs, *args, **kwargs)
 
     monkeypatch.setattr(verify, "_match_chunk", spy)
     return seen
@@ -116,19 +117,23 @@ def test_pairs_that_gates_refused_or_that_found_nothing_are_not_compared_again(b
     assert_same(again, box.match(N_OLD, earlier=None))
 
 
-@pytest.mark.parametrize("change", [{"max_ratio": 0.7}, {"min_inliers": 25}, {"seed": 1}])
-def test_other_settings_of_the_comparison_compare_all_again(box, compared, change):
+def test_other_settings_of_the_comparison_compare_all_again(box, compared):
     box.match(N_OLD)
     compared.clear()
-    again = box.match(N_OLD, **change)
+    again = box.match(N_OLD, max_ratio=0.7)
     assert again.counts["pairs_reused"] == 0
     assert len(compared) == again.counts["pairs_proposed"]
 
 
-def test_another_version_of_colmap_compares_all_again(box, monkeypatch):
-    box.match(N_OLD)
+def test_results_are_filed_under_all_that_they_depend_on_and_nothing_else(box, monkeypatch):
+    database = box.inputs[N_OLD][1] / "features.db"
+    recipe = recipe_of(database, MatchingSettings())
+    for change in ({"max_ratio": 0.7}, {"min_inliers": 25}, {"seed": 1}):
+        assert recipe_of(database, MatchingSettings(**change)) != recipe
+    for change in ({"radius_m": 9.0}, {"max_rotation_error_deg": 2.0}, {"matcher": "sift"}):
+        assert recipe_of(database, MatchingSettings(**change)) == recipe
     monkeypatch.setattr("citysplat_core.matching.tried.versions_of", lambda _: {"pycolmap": "9"})
-    assert box.match(N_ALL).counts["pairs_reused"] == 0
+    assert recipe_of(database, MatchingSettings()) != recipe
 
 
 def test_a_photo_with_other_features_is_compared_again(box, compared):
@@ -144,17 +149,6 @@ def test_a_photo_with_other_features_is_compared_again(box, compared):
     among_old = [pair for pair in compared if set(pair) <= OLD]
     assert among_old
     assert all("s03.jpg" in pair for pair in among_old)
-
-
-def test_another_focal_length_compares_the_photos_of_that_camera_again(box, compared):
-    box.match(N_OLD)
-    compared.clear()
-    _, features = box.inputs[N_ALL]
-    with closing(sqlite3.connect(features / "features.db")) as connection:
-        params = np.array([510.0, 510.0, 320.0, 240.0]).tobytes()
-        connection.execute("UPDATE cameras SET params = ?", (params,))
-        connection.commit()
-    assert box.match(N_ALL).counts["pairs_reused"] == 0
 
 
 def test_photos_that_left_are_dropped(box):
