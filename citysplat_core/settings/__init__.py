@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from citysplat_core.errors import ConfigError
 from citysplat_core.geography import Area, CityFrame
 from citysplat_core.settings.base import StepSettings, machine
+from citysplat_core.settings.checks import CheckSettings
 from citysplat_core.settings.features import FeatureSettings
 from citysplat_core.settings.imagery import (
     MaskSettings,
@@ -20,12 +21,14 @@ from citysplat_core.settings.imagery import (
     PhotoSettings,
     SourceSettings,
 )
+from citysplat_core.settings.priors import PriorSettings
 from citysplat_core.settings.weights import ModelSettings, WeightSettings
 
 __all__ = [
     "AlignSettings",
     "BackupSettings",
     "BoxSettings",
+    "CheckSettings",
     "City",
     "CitySettings",
     "FeatureSettings",
@@ -36,6 +39,7 @@ __all__ = [
     "ModelSettings",
     "PanoramaSettings",
     "PhotoSettings",
+    "PriorSettings",
     "ScheduleSettings",
     "SourceSettings",
     "SplatSettings",
@@ -277,6 +281,8 @@ class CitySettings(StepSettings):
     """Which files of weights are brought."""
     matching: MatchingSettings = MatchingSettings()
     """Which pairs are tried and kept."""
+    priors: PriorSettings = PriorSettings()
+    """What positions are worth before anything is solved."""
     mapping: MappingSettings = MappingSettings()
     """How boxes are solved."""
     align: AlignSettings = AlignSettings()
@@ -285,6 +291,8 @@ class CitySettings(StepSettings):
     """How splats are trained."""
     tiles: TilesSettings = TilesSettings()
     """How the city is published."""
+    checks: CheckSettings = CheckSettings()
+    """What a finished model must show."""
     backup: BackupSettings = BackupSettings()
     """Where backups go."""
     schedule: ScheduleSettings = ScheduleSettings()

@@ -7,6 +7,13 @@ from citysplat_core.settings import CitySettings
 from citysplat_dagster.checks import pair_checks
 from citysplat_dagster.descriptors import drop_used_descriptors, matchable
 from citysplat_dagster.inputs import fringe_members
+from citysplat_dagster.match_report import (
+    PHOTOS_CONNECTED,
+    VERIFIED_RATE,
+    connection_checks,
+    pair_tables,
+    rate_checks,
+)
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
@@ -27,7 +34,10 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
         partitions_def=partitions.boxes,
         deps=["box_images", "box_features"],
         code_version=RECIPES["box_matches"].code_version(settings),
-        check_specs=[dg.AssetCheckSpec("pairs_verified", asset="box_matches")],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset="box_matches")
+            for name in ("pairs_verified", VERIFIED_RATE, PHOTOS_CONNECTED)
+        ],
     )
     def box_matches(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
@@ -51,7 +61,9 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
             ),
         )
         drop_used_descriptors(city, [box])
-        return result_of(made, pair_checks(made))
+        floors = city.city.settings.checks
+        checks = [*rate_checks(made, floors), *connection_checks(made, floors)]
+        return result_of(made, [*pair_checks(made), *checks], pair_tables(made))
 
     return box_matches
 
@@ -67,7 +79,10 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
             dg.AssetDep("box_features", partition_mapping=from_boxes),
         ],
         code_version=RECIPES["fringe_matches"].code_version(settings),
-        check_specs=[dg.AssetCheckSpec("pairs_verified", asset="fringe_matches")],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset="fringe_matches")
+            for name in ("pairs_verified", VERIFIED_RATE)
+        ],
     )
     def fringe_matches(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
@@ -101,6 +116,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
             ),
         )
         drop_used_descriptors(city, sides)
-        return result_of(made, pair_checks(made))
+        checks = [*pair_checks(made), *rate_checks(made, city.city.settings.checks)]
+        return result_of(made, checks, pair_tables(made))
 
     return fringe_matches

@@ -80,8 +80,25 @@ class TinySteps:
 
     def _pairs(self, asset: str, key: str, out: Path) -> StepReport:
         numbers = {"proposed": 9, "matched": 8, "verified": 7, "refused": 1}
-        write_json(out / "report.json", {"sources": {"spatial": numbers}})
-        return self._step(asset, key, out, **{f"pairs_{k}": v for k, v in numbers.items()})
+        rates = {"matched": 0.889, "verified": 0.778}
+        spans = {"edges": [0, 10], "proposed": [9, 0], "verified": [7, 0]}
+        between = {"proposed": 0, "verified": 0}
+        report = {
+            "sources": {"spatial": numbers},
+            "rounds": {"0": numbers},
+            "rates": {"sources": {"spatial": rates}, "rounds": {"0": rates}, "total": rates},
+            "refused": {"heading": 1},
+            "unmatched": {"too few matches": 1},
+            "not_proposed": {},
+            "spans": {"distance_m": spans, "rank": spans, "between_sequences": between},
+            "components": {"count": 1, "sizes": [9], "largest_share": 1.0},
+            "bridges": {"count": 0, "of_one_photo": 0, "strongest": []},
+            "photos_without_pair": {"count": 0, "image_ids": []},
+        }
+        write_json(out / "report.json", report)
+        numbers |= {"reused": 0, "compared": 9}
+        counts = {f"pairs_{k}": v for k, v in numbers.items()}
+        return self._step(asset, key, out, n_images=9, **counts)
 
     def match_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
         return self._pairs("box_matches", box, out)
