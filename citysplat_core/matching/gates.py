@@ -46,13 +46,21 @@ class Verdict:
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
-def judge_pairs(photos: Photos, edges: Edges, settings: MatchingSettings) -> Verdict:
+def judge_pairs(
+    photos: Photos,
+    edges: Edges,
+    settings: MatchingSettings,
+    *,
+    far: NDArray[np.bool_] | None = None,
+) -> Verdict:
     """Test every verified pair against GPS, headings and the rotations of all other pairs.
 
     Args:
         photos: The photos, with GPS and compass.
         edges: Verified pairs with relative poses.
         settings: Limits of the tests.
+        far: Pairs that may be as far apart as ``retrieval_distance_m``, shape (E,): those that look
+            alike and face one surface, as across a valley. None: no pair.
 
     Returns:
         One verdict an edge; the same input gives the same verdict.
@@ -61,7 +69,10 @@ def judge_pairs(photos: Photos, edges: Edges, settings: MatchingSettings) -> Ver
     first, second = edges.rows[:, 0], edges.rows[:, 1]
     move = photos.east_north_m[second] - photos.east_north_m[first]
     distance_m = np.hypot(move[:, 0], move[:, 1])
-    reasons[distance_m > settings.max_verified_distance_m] = "distance"
+    reach_m = np.full(len(edges), settings.max_verified_distance_m)
+    if far is not None:
+        reach_m[far] = max(settings.retrieval_distance_m, settings.max_verified_distance_m)
+    reasons[distance_m > reach_m] = "distance"
     weak = ~_of_one_sequence(photos, edges) & (edges.n_inliers < settings.min_inliers_across)
     reasons[(reasons == "") & weak] = "weak"
     headings = settle_headings(photos, edges.select(reasons == ""))

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
 from citysplat_core.errors import MatchingError
+from citysplat_core.matching.budget import Proposals
 from citysplat_core.matching.pairs import sorted_pairs
+from citysplat_core.matching.verify import Edges
 
 _WORDS: Final = 32
 _SAMPLE: Final = 30_000
@@ -143,3 +145,18 @@ def retrieve_pairs(
     first_of_row = np.searchsorted(pairs[:, 0], np.arange(count))
     rank = np.arange(len(pairs)) - first_of_row[pairs[:, 0]]
     return sorted_pairs(pairs[rank < k].astype(np.int64))
+
+
+def retrieved_among(proposals: Proposals, edges: Edges) -> NDArray[np.bool_]:
+    """Say which edges were proposed because they look alike, shape (E,).
+
+    Such a pair has passed the gates of distance and view cone before it was compared: it may see
+    one surface, be it across a valley.
+
+    Args:
+        proposals: Pairs of all sources.
+        edges: Verified pairs of the same photos, the smaller row first.
+    """
+    alike = proposals.of("retrieval").astype(np.int64)
+    count = int(max(alike.max(initial=0), edges.rows.max(initial=0))) + 1
+    return np.isin(edges.rows @ [count, 1], alike @ [count, 1])

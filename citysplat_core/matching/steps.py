@@ -23,7 +23,7 @@ from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.picture import draw_match_graph
 from citysplat_core.matching.report import counts_of, summarize_graph, summarize_pairs
-from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs
+from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs, retrieved_among
 from citysplat_core.matching.table import (
     enter_refusals,
     enter_results,
@@ -247,7 +247,7 @@ def _match_and_write(
     )
     table = _compare(task, proposals, known, settings, n_threads, progress)
     edges = read_edges(database, photos.colmap_id)
-    verdict = judge_pairs(photos, edges, settings)
+    verdict = judge_pairs(photos, edges, settings, far=retrieved_among(proposals, edges))
     n_reused = known.count(pairs_to_try(table))
     n_tried = write_tried(task.out / TRIED, database, known)
     table = enter_refusals(table, photos, edges, verdict.reasons)

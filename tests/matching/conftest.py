@@ -52,8 +52,10 @@ class Street:
         return where, rng.integers(0, 120, (count, 128)).astype(np.uint8)
 
 
-def project(points: np.ndarray, east_north_up: np.ndarray, heading_deg: float) -> np.ndarray:
-    """Return pixels (P, 2) of an upright camera, NaN behind it or outside the photo."""
+def project(
+    points: np.ndarray, east_north_up: np.ndarray, heading_deg: float, sight_m: float = 45.0
+) -> np.ndarray:
+    """Return pixels (P, 2) of an upright camera, NaN behind it, too far or outside the photo."""
     turn = np.radians(heading_deg)
     right = np.array([np.cos(turn), -np.sin(turn), 0.0])
     forward = np.array([np.sin(turn), np.cos(turn), 0.0])
@@ -62,10 +64,16 @@ def project(points: np.ndarray, east_north_up: np.ndarray, heading_deg: float) -
     depth = np.where(local[:, 2] > 1.0, local[:, 2], np.nan)
     pixel = FOCAL_PX * local[:, :2] / depth[:, None] + [WIDTH / 2, HEIGHT / 2]
     inside = (pixel > 0).all(axis=1) & (pixel < [WIDTH, HEIGHT]).all(axis=1)
-    return np.where((inside & (depth < 45.0))[:, None], pixel, np.nan)
+    return np.where((inside & (depth < sight_m))[:, None], pixel, np.nan)
 
 
-def write_box(folder: Path, table: pd.DataFrame, points: np.ndarray, descriptors: np.ndarray):
+def write_box(
+    folder: Path,
+    table: pd.DataFrame,
+    points: np.ndarray,
+    descriptors: np.ndarray,
+    sight_m: float = 45.0,
+):
     """Write ``box_images`` and ``box_features`` of some cameras; return their two folders."""
     images, features = folder / "images", folder / "features"
     images.mkdir(parents=True)
@@ -90,7 +98,7 @@ def write_box(folder: Path, table: pd.DataFrame, points: np.ndarray, descriptors
         for row in usable.itertuples():
             at = np.array([row.east_m, row.north_m, 1.5])
             true_heading = getattr(row, "true_heading_deg", row.heading_deg)
-            pixel = project(points, at, true_heading)
+            pixel = project(points, at, true_heading, sight_m)
             seen = np.isfinite(pixel).all(axis=1)
             noisy = pixel[seen] + rng.normal(0, 0.3, (seen.sum(), 2))
             keypoints = np.c_[noisy, np.ones(seen.sum()), np.zeros(seen.sum())]
@@ -115,6 +123,12 @@ def box_of(tmp_path):
         return write_box(tmp_path / name, table, *street.points())
 
     return write
+
+
+@pytest.fixture
+def box_of_points():
+    """Write a box of cameras and points: `write_box`."""
+    return write_box
 
 
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])

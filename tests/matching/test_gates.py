@@ -42,6 +42,16 @@ def test_a_pair_far_apart_on_gps_is_refused_for_the_distance(town):
     assert verdict.reasons == ("", "distance")
 
 
+def test_a_pair_across_a_valley_is_refused_for_its_turn_but_not_for_its_distance(town):
+    rows = np.array([[0, 1], [0, 15], [0, 16]])
+    edges, far = town.edges(rows), np.array([False, True, True])
+    edges.rotation[2] = Rotation.from_euler("y", 90, degrees=True).as_matrix() @ edges.rotation[2]
+    verdict = judge_pairs(town.photos, edges, MatchingSettings(), far=far)
+    assert verdict.reasons == ("", "", "heading")
+    near = MatchingSettings(retrieval_distance_m=70)
+    assert judge_pairs(town.photos, edges, near, far=far).reasons[1] == "distance"
+
+
 def test_a_wrong_rotation_among_many_is_refused(town):
     edges = town.edges(town.true_rows())
     edges.rotation[5] = Rotation.from_euler("y", 25, degrees=True).as_matrix() @ edges.rotation[5]
