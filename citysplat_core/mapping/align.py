@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from citysplat_core.geography import CityFrame
+from citysplat_core.mapping.city_report import count_city, with_drives
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import (
     Alignment,
@@ -86,7 +87,7 @@ def align_city(
     """
     del work, n_threads
     progress(0, 3, "reading cameras")
-    plan = pd.read_parquet(plan_images)
+    plan = with_drives(pd.read_parquet(plan_images), plan_images)
     pieces = _gather(sparse_models)
     if not pieces.nodes:
         return _write_nothing(plan, out)
@@ -177,14 +178,14 @@ def _write(
     write_table(out / "fringes.parquet", fringes, FRINGE_SCHEMA)
     transforms = _transforms(pieces, alignment)
     write_json(out / "transforms.json", {"version": 1, "components": transforms})
-    counts = _count(pieces, graph, alignment, cameras, fringes)
+    counts = _count(pieces, graph, alignment, cameras, fringes) | count_city(cameras, plan)
     moves = _moves(pieces, graph, alignment)
     write_json(out / "report.json", {"skipped": "", "counts": counts, "components": moves})
     draw_from_above(
         out / "from_above.png",
         title="The aligned city",
         cameras=cameras.assign(group="box " + cameras["solved_in"].astype(str)),
-        gps=plan[["colmap_id", "east_m", "north_m"]],
+        gps=plan,
     )
     log.info("Alignment: %s", counts)
     return StepReport(counts=counts, previews=_previews(out))
@@ -207,7 +208,7 @@ def _write_nothing(plan: pd.DataFrame, out: Path) -> StepReport:
         out / "from_above.png",
         title="No aligned camera",
         cameras=nobody,
-        gps=plan[["colmap_id", "east_m", "north_m"]],
+        gps=plan,
     )
     return StepReport(counts=counts, skipped=skipped, previews=_previews(out))
 

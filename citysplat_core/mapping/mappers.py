@@ -1,5 +1,6 @@
 """Mappers behind one small interface: a database in, reconstructions out."""
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,6 +16,8 @@ from citysplat_core.mapping.georegister import Positions
 from citysplat_core.mapping.vouching import Partners
 from citysplat_core.mapping.workspace import EXACT_MODEL
 from citysplat_core.settings import MappingSettings
+
+log = logging.getLogger(__name__)
 
 _BEAT_S: Final = 2.0
 
@@ -167,7 +170,10 @@ def run_mapper(
     done = job.out / "done"
     if done.is_file():
         folders = [job.out / "kept" / n for n in done.read_text().split()]
-        return [pycolmap.Reconstruction(folder) for folder in folders]
+        try:
+            return [pycolmap.Reconstruction(folder) for folder in folders]
+        except (ValueError, RuntimeError, IndexError) as error:
+            log.warning("The models kept of an earlier run are damaged; mapped again: %s", error)
     shutil.rmtree(job.out, ignore_errors=True)
     job.out.mkdir(parents=True)
     try:

@@ -1,22 +1,38 @@
 """What the mapper of a box sees: one small database, the photos by name, their positions."""
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from citysplat_core.errors import MappingError
-from citysplat_core.features import image_name, merge_databases, read_pair_counts
+from citysplat_core.errors import MappingError, StorageError
+from citysplat_core.features import (
+    finish_database,
+    image_name,
+    merge_databases,
+    read_pair_counts,
+)
 from citysplat_core.mapping.georegister import Floats
+from citysplat_core.mapping.match_files import need_databases, refuse_damaged
+from citysplat_core.mapping.priors import PriorCounts, choose_priors, count_priors, write_priors
 from citysplat_core.mapping.vouching import partners_of
-from citysplat_core.settings import MappingSettings
+from citysplat_core.settings import MappingSettings, PriorSettings
+
+log = logging.getLogger(__name__)
 
 _MIN_HOME_IMAGES = 3
 EXACT_MODEL = "SIMPLE_PINHOLE"
 """Only views of panoramas have cameras of this model; their intrinsics were chosen by us."""
+_COLUMNS = [
+    *("image_id", "colmap_id", "camera_id", "box", "is_home", "east_m", "north_m", "up_m"),
+    *("sequence_id", "captured_at", "heading_deg", "rotation_x", "rotation_y", "rotation_z"),
+    "sha256",
+]
 _EMPTY = pd.DataFrame(columns=["colmap_id_a", "colmap_id_b", "n_inliers"], dtype="int64")
 
 
@@ -28,8 +44,12 @@ class Workspace:
         database: COLMAP database: photos, keypoints, priors, verified pairs; global ids.
         photos: Folder with a link to every photo, by COLMAP name.
         images: One row a photo, sorted by colmap_id: image_id, colmap_id, camera_id, box,
-            is_home, east_m, north_m, up_m.
-        positions: East, north, up by colmap_id, metres, city frame; up may be NaN.
+            is_home, east_m, north_m, up_m (NaN where not finite), sequence_id, captured_at,
+            heading_deg, rotation_x, rotation_y, rotation_z, sha256 (null or NaN where unknown).
+        positions: East, north, up by colmap_id, metres, city frame; up may be NaN. A photo whose
+            position is not finite is not in it.
+        priors: The columns of ``priors.PRIOR_SCHEMA``, in the order of ``images``.
+        prior_counts: What the database's priors are, read back.
         partners: Verified partners by colmap_id, strongest first.
         fixed_cameras: Cameras with known intrinsics and too few photos to refine them, and the
             exact ones of views that were cut out of panoramas.
@@ -42,6 +62,8 @@ class Workspace:
     photos: Path
     images: pd.DataFrame
     positions: Mapping[int, Floats]
+    priors: pd.DataFrame
+    prior_counts: PriorCounts
     partners: Mapping[int, list[int]]
     fixed_cameras: frozenset[int]
     mappable: frozenset[int]
@@ -54,7 +76,7 @@ class Workspace:
         return set(self.images.loc[self.images["is_home"], "colmap_id"].tolist())
 
 
-def build_workspace(
+def build_workspace(  # noqa: PLR0913 - a box has that many inputs
     box: str,
     *,
     box_images: Mapping[str, Path],
@@ -64,6 +86,8 @@ def build_workspace(
     neighbour_matches: Mapping[str, Path],
     work: Path,
     settings: MappingSettings,
+    priors: PriorSettings | None = None,
+    plan_images: Path | None = None,
 ) -> Workspace:
     """Unite a box's photos and pairs with the fringe photos and pairs of its neighbours.
 
@@ -76,29 +100,40 @@ def build_workspace(
         neighbour_matches: ``box_matches`` of neighbours; pairs of fringe photos count.
         work: Folder that keeps the database between a kill and the next run.
         settings: Which pairs count, which cameras are refined.
+        priors: What positions are worth.
+        plan_images: ``images.parquet`` of the plan, which knows who gave each position; without it
+            all count as GPS.
 
     Returns:
         The workspace; ``lack`` says whether there is anything to map.
 
     Raises:
-        MappingError: The box's or a neighbour's photos are not among ``box_images``.
+        MappingError: The box's or a neighbour's photos are not among ``box_images``, or a database
+            of pairs is missing or damaged.
     """
     images = _choose_images(box, box_images, fringe_matches, fringe_images)
+    images = _with_sources(images, plan_images)
     home_ids = set(images.loc[images["is_home"], "colmap_id"].tolist())
     database = work / "workspace.db"
-    if not database.is_file():
+    chosen = choose_priors(images, priors or PriorSettings())
+    if not _is_whole(database):
         parts = (box_matches, *fringe_matches.values(), *neighbour_matches.values())
-        sources = [path for p in parts if (path := p / "matches.db").is_file()]
-        _unite(sources, set(images["colmap_id"].tolist()), home_ids, database, settings)
+        sources = need_databases(parts, box)
+        _unite(
+            sources, set(images["colmap_id"].tolist()), home_ids, database, settings, box, chosen
+        )
     pairs = read_pair_counts(database)
     partners = partners_of(pairs, min_inliers=settings.min_matches)
     groups = _groups(partners)
     gps = images[["east_m", "north_m", "up_m"]].to_numpy(float)
+    ids = images["colmap_id"].tolist()
     return Workspace(
         database=database,
         photos=_link_photos(images, box_images, work / "photos"),
         images=images,
-        positions=dict(zip(images["colmap_id"].tolist(), gps, strict=True)),
+        positions={i: p for i, p in zip(ids, gps, strict=True) if np.isfinite(p[:2]).all()},
+        priors=chosen,
+        prior_counts=count_priors(database, chosen),
         partners=partners,
         fixed_cameras=_fixed_cameras(images, box_images, settings.min_refine_images),
         mappable=frozenset().union(*(g for g in groups if len(g) >= settings.min_model_size)),
@@ -113,9 +148,15 @@ def _unite(
     home_ids: set[int],
     database: Path,
     settings: MappingSettings,
+    box: str,
+    priors: pd.DataFrame,
 ) -> None:
     """Merge what the mapper needs; guests that no chain of pairs ties to the box stay away."""
-    pairs = pd.concat([_EMPTY, *(read_pair_counts(path) for path in sources)])
+    try:
+        pairs = pd.concat([_EMPTY, *(read_pair_counts(path) for path in sources)])
+    except StorageError:
+        refuse_damaged(sources, box)
+        raise
     inside = pairs["colmap_id_a"].isin(image_ids) & pairs["colmap_id_b"].isin(image_ids)
     partners = partners_of(pairs[inside], min_inliers=settings.min_matches)
     reached = set(home_ids)
@@ -124,8 +165,27 @@ def _unite(
             reached |= reach(image_id, partners)
     part = database.with_suffix(".part")
     part.unlink(missing_ok=True)
-    merge_databases(sources, part, keep_descriptors=False, image_ids=reached)
+    try:
+        merge_databases(sources, part, keep_descriptors=False, image_ids=reached)
+    except StorageError:
+        refuse_damaged(sources, box)
+        raise
+    write_priors(part, priors)
+    finish_database(part)
     part.rename(database)
+
+
+def _is_whole(database: Path) -> bool:
+    """Say whether an earlier run's workspace can be used; a damaged one is made again."""
+    if not database.is_file():
+        return False
+    try:
+        read_pair_counts(database)
+    except StorageError as error:
+        log.warning("The unfinished workspace is made again: %s", error)
+        database.unlink()
+        return False
+    return True
 
 
 def _choose_images(
@@ -152,9 +212,21 @@ def _choose_images(
         if key != box:
             table = table[table["colmap_id"].isin(guests.loc[guests["box"] == key, "colmap_id"])]
         tables.append(table.assign(box=key, is_home=key == box))
-    names = ["image_id", "colmap_id", "camera_id", "box", "is_home", "east_m", "north_m", "up_m"]
-    rows = pd.concat([table[names] for table in tables])
-    return rows.sort_values("colmap_id").reset_index(drop=True)
+    rows = pd.concat([table.reindex(columns=_COLUMNS) for table in tables])
+    rows = rows.sort_values("colmap_id").reset_index(drop=True)
+    place = rows[["east_m", "north_m", "up_m"]].astype(float)
+    rows[["east_m", "north_m", "up_m"]] = place.where(np.isfinite(place))
+    return rows
+
+
+def _with_sources(images: pd.DataFrame, plan_images: Path | None) -> pd.DataFrame:
+    """Say who gave each photo's position, reading only the rows of these boxes."""
+    if plan_images is None:
+        return images.assign(position_source="gps")
+    where = [("box", "in", sorted(set(images["box"])))]
+    plan = pd.read_parquet(plan_images, columns=["colmap_id", "position_source"], filters=where)
+    sources = plan.drop_duplicates("colmap_id").set_index("colmap_id")["position_source"]
+    return images.assign(position_source=images["colmap_id"].map(sources).fillna("gps"))
 
 
 def _link_photos(images: pd.DataFrame, box_images: Mapping[str, Path], folder: Path) -> Path:
@@ -199,6 +271,9 @@ def _find_lack(images: pd.DataFrame, groups: list[set[int]], settings: MappingSe
     n_home = int(images["is_home"].sum())
     if n_home < _MIN_HOME_IMAGES:
         return f"{n_home} photos: a sparse model needs at least {_MIN_HOME_IMAGES}"
+    n_placed = int(images.loc[images["is_home"], "east_m"].notna().sum())
+    if not n_placed:
+        return f"none of its {n_home} photos has a position"
     if not groups:
         return f"none of its {n_home} photos has a verified pair"
     largest = max(len(group) for group in groups)

@@ -4,8 +4,13 @@ import dagster as dg
 
 from citysplat_core.mapping import align_city, solve_box
 from citysplat_core.settings import CitySettings
-from citysplat_dagster.checks import alignment_checks, model_checks
 from citysplat_dagster.inputs import fringe_members
+from citysplat_dagster.model_checks import (
+    CITY_CHECKS,
+    MODEL_CHECKS,
+    alignment_checks,
+    model_checks,
+)
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
@@ -32,10 +37,7 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
         partitions_def=partitions.boxes,
         deps=deps,
         code_version=RECIPES["sparse_model"].code_version(settings),
-        check_specs=[
-            dg.AssetCheckSpec("registered_share", asset="sparse_model"),
-            dg.AssetCheckSpec("agrees_with_gps", asset="sparse_model"),
-        ],
+        check_specs=[dg.AssetCheckSpec(name, asset="sparse_model") for name in MODEL_CHECKS],
     )
     def sparse_model(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
@@ -71,11 +73,13 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
                 out=out,
                 work=work,
                 settings=city.city.settings.mapping,
+                priors=city.city.settings.priors,
+                plan_images=plan.path / "images.parquet",
                 n_threads=city.threads,
                 progress=progress,
             ),
         )
-        return result_of(made, model_checks(made))
+        return result_of(made, model_checks(made, city.city.settings.checks))
 
     return sparse_model
 
@@ -85,7 +89,7 @@ def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=["sparse_model"],
         code_version=RECIPES["city_alignment"].code_version(settings),
-        check_specs=[dg.AssetCheckSpec("fringes_agree", asset="city_alignment")],
+        check_specs=[dg.AssetCheckSpec(name, asset="city_alignment") for name in CITY_CHECKS],
     )
     def city_alignment(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
@@ -109,6 +113,6 @@ def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
                 progress=progress,
             ),
         )
-        return result_of(made, alignment_checks(made))
+        return result_of(made, alignment_checks(made, city.city.settings.checks))
 
     return city_alignment

@@ -91,6 +91,17 @@ class Street:
         noise = self._rng.normal(0, 0.4, (len(seen), 2))
         return (xy[seen] + noise).astype(np.float32), seen
 
+    def repeat(self, row: int, over: int) -> None:
+        """Make a photo a copy of another one, byte for byte."""
+        self.poses[over], self.centers[over], self.gps[over] = (
+            self.poses[row],
+            self.centers[row],
+            self.gps[row],
+        )
+        keypoints, seen = list(self._keypoints), list(self._seen)
+        keypoints[over], seen[over] = keypoints[row], seen[row]
+        self._keypoints, self._seen = keypoints, seen
+
     @property
     def ids(self) -> list[int]:
         return [self.first_id + i for i in range(self.n_photos)]

@@ -1,0 +1,42 @@
+"""What is told of the aligned city beside its seams: share, size and place."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from citysplat_core.mapping.gps_stats import contradicts, measure_gps, residuals
+
+_DRIVE = ("sequence_id", "captured_at")
+
+
+def count_city(cameras: pd.DataFrame, plan: pd.DataFrame) -> dict[str, int | float | str]:
+    """Give the flat numbers of the city; one that is not known is left out.
+
+    Args:
+        cameras: The rows of the alignment's ``cameras.parquet``.
+        plan: ``images.parquet`` of the plan.
+    """
+    gps = measure_gps(cameras, plan).known()
+    far = contradicts(residuals(cameras, plan)["residual_m"].to_numpy(float))
+    return {
+        "n_planned": len(plan),
+        "registered_share": round(len(cameras) / len(plan), 4) if len(plan) else 0.0,
+        **gps,
+        "n_position_contradicted": int(far.sum()),
+    }
+
+
+def with_drives(plan: pd.DataFrame, plan_images: Path) -> pd.DataFrame:
+    """Add sequence_id and captured_at to the plan's photos, if the plan knows them.
+
+    Args:
+        plan: ``images.parquet`` of the plan.
+        plan_images: The file it was read from; ``catalog_by_box.parquet`` lies beside it.
+    """
+    beside = plan_images.with_name("catalog_by_box.parquet")
+    if not beside.is_file() or not set(_DRIVE) <= set(pq.read_schema(beside).names):
+        return plan
+    told = pd.read_parquet(beside, columns=["colmap_id", *_DRIVE]).drop_duplicates("colmap_id")
+    joined: pd.DataFrame = plan.merge(told, on="colmap_id", how="left")
+    return joined
