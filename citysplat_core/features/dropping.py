@@ -93,7 +93,11 @@ def restore_descriptors(
         n_threads=n_threads,
         progress=progress,
     )
-    tables = [pd.read_parquet(place / "features.parquet") for place in (part, box_features)]
+    compared = ["image_id", "colmap_id", "n_keypoints"]
+    tables = [
+        pd.read_parquet(place / "features.parquet", columns=compared)
+        for place in (part, box_features)
+    ]
     if not tables[0].equals(tables[1]):
         raise FeatureError(
             f"extracting the features again gave {tables[0]['n_keypoints'].sum()} keypoints and"

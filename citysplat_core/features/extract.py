@@ -18,8 +18,13 @@ from citysplat_core.features.database import (
 from citysplat_core.features.extraction import extract_features
 from citysplat_core.features.masking import drop_masked_keypoints
 from citysplat_core.features.merging import copy_database
+from citysplat_core.features.reuse import (
+    digest_photos,
+    extraction_recipe,
+    take_over_features,
+)
 from citysplat_core.settings import FeatureSettings
-from citysplat_core.storage import Progress, StepReport, published
+from citysplat_core.storage import Progress, StepReport, published, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ def extract_box_features(
     settings: FeatureSettings,
     n_threads: int,
     progress: Progress,
+    earlier: Path | None = None,
 ) -> StepReport:
     """Extract keypoints and descriptors of a box's photos: the artifact ``box_features``.
 
@@ -47,9 +53,11 @@ def extract_box_features(
         settings: Feature settings.
         n_threads: Threads of the extractor.
         progress: Called after every chunk of photos.
+        earlier: An earlier version of the artifact: the features of its unchanged photos are
+            taken over, only the others are extracted. The result is the same without it.
 
     Returns:
-        Counts n_images, n_keypoints, keypoints_median, n_featureless, n_keypoints_masked
+        Counts n_images, n_reused, n_keypoints, keypoints_median, n_featureless, n_keypoints_masked
         (dropped, because the masks of ``box_images`` ignore their place), database_bytes,
         keypoint_bytes_per_photo and descriptor_bytes_per_photo. Skipped if the box has no usable
         photo.
@@ -63,9 +71,9 @@ def extract_box_features(
     images = images[images["status"] == "ok"].sort_values("colmap_id")
     photos = box_images / "photos"
     _refuse_missing_photos(box, photos, images)
-    database = _working_database(
-        work, pd.read_parquet(box_images / "cameras.parquet"), images, settings
-    )
+    images = images.assign(photo_digest=digest_photos(box_images, images))
+    cameras = pd.read_parquet(box_images / "cameras.parquet")
+    database, taken = _working_database(work, cameras, images, settings, earlier)
     logger.info("box %s: features of %d photos by %s", box, len(images), settings.backend)
     if len(images):
         names = [image_name(str(image_id)) for image_id in images["image_id"]]
@@ -74,11 +82,12 @@ def extract_box_features(
         )
     # On the copy, so that a run that goes on after a kill counts what it drops as well.
     copy_database(database, out / "features.db")
-    n_masked = drop_masked_keypoints(out / "features.db", box_images, images)
+    drop_masked_keypoints(out / "features.db", box_images, images)
     with connected(out / "features.db") as connection:
         narrow_keypoints(connection)
     finish_database(out / "features.db")
-    table = _keypoint_counts(out / "features.db", images)
+    table = _table_of(out / "features.db", database, images, taken)
+    table = table.assign(recipe=extraction_recipe(settings))
     n_featureless = int((table["n_keypoints"] == 0).sum())
     if len(table) and n_featureless == len(table):
         raise FeatureError(
@@ -92,10 +101,11 @@ def extract_box_features(
         table.to_parquet(stream, compression="zstd", index=False)
     counts = {
         "n_images": len(table),
+        "n_reused": len(taken),
         "n_keypoints": int(table["n_keypoints"].sum()),
         "keypoints_median": float(table["n_keypoints"].median()) if len(table) else 0.0,
         "n_featureless": n_featureless,
-        "n_keypoints_masked": n_masked,
+        "n_keypoints_masked": int(table["n_masked"].sum()),
         **_sizes(out / "features.db", len(table)),
     }
     logger.info("box %s: %s", box, counts)
@@ -115,10 +125,19 @@ def _refuse_missing_photos(box: str, photos: Path, images: pd.DataFrame) -> None
 
 
 def _working_database(
-    work: Path, cameras: pd.DataFrame, images: pd.DataFrame, settings: FeatureSettings
-) -> Path:
-    """Open the partial database of an earlier try, or make one that is whole or absent."""
-    database = work / "features.db"
+    work: Path,
+    cameras: pd.DataFrame,
+    images: pd.DataFrame,
+    settings: FeatureSettings,
+    earlier: Path | None,
+) -> tuple[Path, dict[str, int]]:
+    """Open the partial database of an earlier try, or make one that is whole or absent.
+
+    Returns:
+        The database, and the photos whose features it has from an earlier version, with the
+        keypoints that their masks took.
+    """
+    database, note = work / "features.db", work / "reused.json"
     if not database.exists():
         part = work / "features.part.db"
         for stale in work.glob("features.part.db*"):
@@ -130,9 +149,10 @@ def _working_database(
             prior_std_m=settings.prior_std_m,
             prior_std_up_m=settings.prior_std_up_m,
         )
+        write_json(note, take_over_features(part, earlier, images, extraction_recipe(settings)))
         finish_database(part)
         part.replace(database)
-    return database
+    return database, read_json(note) if note.exists() else {}
 
 
 def _sizes(database: Path, n_images: int) -> dict[str, int]:
@@ -145,9 +165,26 @@ def _sizes(database: Path, n_images: int) -> dict[str, int]:
     }
 
 
-def _keypoint_counts(database: Path, images: pd.DataFrame) -> pd.DataFrame:
-    with connected(database) as connection:
-        counts = dict(connection.execute("SELECT image_id, rows FROM keypoints"))
+def _table_of(
+    out: Path, working: Path, images: pd.DataFrame, taken: dict[str, int]
+) -> pd.DataFrame:
+    """Count each photo's keypoints, and those that its mask took, now or in an earlier version."""
+    before, after = _keypoint_counts(working), _keypoint_counts(out)
     table = images[["image_id", "colmap_id"]].reset_index(drop=True)
-    n_keypoints = [int(counts.get(int(key), 0)) for key in table["colmap_id"]]
-    return table.assign(n_keypoints=np.array(n_keypoints, dtype=np.int64))
+    n_keypoints = [after.get(int(key), 0) for key in table["colmap_id"]]
+    n_masked = [
+        taken.get(str(image_id), 0) + before.get(int(key), 0) - left
+        for image_id, key, left in zip(
+            table["image_id"], table["colmap_id"], n_keypoints, strict=True
+        )
+    ]
+    return table.assign(
+        n_keypoints=np.array(n_keypoints, dtype=np.int64),
+        n_masked=np.array(n_masked, dtype=np.int64),
+        photo_digest=images["photo_digest"].to_numpy(),
+    )
+
+
+def _keypoint_counts(database: Path) -> dict[int, int]:
+    with connected(database) as connection:
+        return dict(connection.execute("SELECT image_id, rows FROM keypoints"))

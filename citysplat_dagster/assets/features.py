@@ -36,6 +36,7 @@ def build_features(settings: CitySettings, partitions: Partitions) -> list[dg.As
                 settings=city.city.settings.features,
                 n_threads=city.threads,
                 progress=progress,
+                earlier=city.earlier("box_features", box),
             ),
         )
         return result_of(made)

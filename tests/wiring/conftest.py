@@ -43,6 +43,7 @@ class TinySteps:
     calls: list[tuple[str, str]] = field(default_factory=list)
     fails: set[tuple[str, str]] = field(default_factory=set)
     skips: dict[tuple[str, str], str] = field(default_factory=dict)
+    earlier: dict[tuple[str, str], Path | None] = field(default_factory=dict)
     open_tiles: int = 0
     failed_descriptions: int = 0
 
@@ -75,7 +76,10 @@ class TinySteps:
         none = dict.fromkeys(("superfluous", "gone", "failed", "failed_to_retry"), 0)
         return self._step("box_images", box, out, images=10, ok=9, rejected=1, **none)
 
-    def extract_box_features(self, box: str, *, out: Path, **_: Any) -> StepReport:
+    def extract_box_features(
+        self, box: str, *, out: Path, earlier: Path | None, **_: Any
+    ) -> StepReport:
+        self.earlier["box_features", box] = earlier
         return self._step("box_features", box, out, n_images=9)
 
     def _pairs(self, asset: str, key: str, out: Path) -> StepReport:
@@ -100,10 +104,12 @@ class TinySteps:
         counts = {f"pairs_{k}": v for k, v in numbers.items()}
         return self._step(asset, key, out, n_images=9, **counts)
 
-    def match_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
+    def match_box(self, box: str, *, out: Path, earlier: Path | None, **_: Any) -> StepReport:
+        self.earlier["box_matches", box] = earlier
         return self._pairs("box_matches", box, out)
 
-    def match_fringe(self, fringe: str, *, out: Path, **_: Any) -> StepReport:
+    def match_fringe(self, fringe: str, *, out: Path, earlier: Path | None, **_: Any) -> StepReport:
+        self.earlier["fringe_matches", fringe] = earlier
         return self._pairs("fringe_matches", fringe, out)
 
     def solve_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
