@@ -13,6 +13,7 @@ from citysplat_core.features import connected
 from citysplat_core.geography import CityFrame
 from citysplat_core.matching.pairs import NO_SEQUENCE
 from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.standing import stays_of
 
 _COLUMNS: Final = (
     "name", "east_m", "north_m", "heading_deg", "sequence_id", "captured_at", "creator", "side",
@@ -54,16 +55,19 @@ def photos_of_database(database: Path, known: pd.DataFrame | None = None) -> Pho
         )
     captured_at = pd.to_datetime(table["captured_at"], utc=True)
     milliseconds = captured_at.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+    sequence = _numbers(table["sequence_id"], NO_SEQUENCE)
+    heading_deg = table["heading_deg"].to_numpy(dtype=np.float64, na_value=np.nan)
     return Photos(
         colmap_id=table["image_id"].to_numpy(dtype=np.int64),
         names=tuple(table["name"]),
         side=table["side"].fillna(0).to_numpy(dtype=np.int64),
         east_north_m=position,
-        heading_deg=table["heading_deg"].to_numpy(dtype=np.float64, na_value=np.nan),
-        sequence=_numbers(table["sequence_id"], NO_SEQUENCE),
+        heading_deg=heading_deg,
+        sequence=sequence,
         captured_at=milliseconds,
         creator=_numbers(table["creator"], -1),
         half_view=half_view,
+        stay=stays_of(sequence, milliseconds, position, heading_deg),
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.matching.pairs import NO_PANORAMA, NO_SEQUENCE
 from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.standing import NO_STAY, idle_photos
 from citysplat_core.matching.view_cone import (
     FAR_WALLS_M,
     NEAR_WALLS_M,
@@ -44,7 +45,8 @@ class Limits(NamedTuple):
         distance_m: Largest distance.
         cosine: Smallest cosine between two headings.
         time_ms: Largest time between two captures.
-        stationary_m: Photos of one creator closer than this that look one way show one thing.
+        stationary_m: Photos of one creator closer than this that look one way show one thing; 0
+            asks nothing of cameras that stand.
         overlap: Least predicted overlap.
     """
 
@@ -64,6 +66,8 @@ class Scene(NamedTuple):
     captured_at: Array
     panorama: Array
     side: Array
+    stay: Array
+    idle: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ def scene_of(photos: Photos, heading_deg: NDArray[np.float64], *, far: bool = Fa
     """
     count = len(photos)
     nothing = np.full(count, NO_PANORAMA, dtype=np.int64)
+    stay = np.full(count, NO_STAY, dtype=np.int64) if photos.stay is None else photos.stay
     walls_m = FAR_WALLS_M if far else NEAR_WALLS_M
     return Scene(
         views=views_of(photos.east_north_m, heading_deg, photos.half_view, walls_m=walls_m),
@@ -102,6 +107,10 @@ def scene_of(photos: Photos, heading_deg: NDArray[np.float64], *, far: bool = Fa
         captured_at=photos.captured_at,
         panorama=nothing if photos.panorama is None else photos.panorama,
         side=photos.side,
+        stay=stay,
+        idle=np.zeros(count, dtype=bool)
+        if photos.stay is None
+        else idle_photos(stay, photos.captured_at),
     )
 
 
@@ -138,6 +147,10 @@ def gate(  # noqa: PLR0911 - one gate after the other, the cheap ones first
     dated = times[0] != _UNKNOWN_TIME and times[1] != _UNKNOWN_TIME
     if limits.time_ms >= 0.0 and dated and abs(times[0] - times[1]) > limits.time_ms:
         return TIME, 0.0
+    if limits.stationary_m > 0.0:
+        one_stay = scene.stay[i] == scene.stay[j] and scene.stay[i] != NO_STAY
+        if one_stay or scene.idle[i] or scene.idle[j]:
+            return STATIONARY, 0.0
     known = views.known[i] and views.known[j]
     cosine = views.sine[i] * views.sine[j] + views.cosine[i] * views.cosine[j]
     one_taker = (scene.sequence[i] == scene.sequence[j] and scene.sequence[i] != NO_SEQUENCE) or (

@@ -12,6 +12,7 @@ from citysplat_core.matching.headings import compass_that_follows_motion
 from citysplat_core.matching.pairs import propose_sequence_pairs
 from citysplat_core.matching.pairs_gates import (
     HEADING,
+    STATIONARY,
     VIEW_CONE,
     Gated,
     Scene,
@@ -72,7 +73,7 @@ def propose_pairs(
         heading_deg = compass_that_follows_motion(photos)
     scene = scene_of(photos, heading_deg)
     refused: dict[str, int] = {}
-    found = [_along(photos, scene, settings, across=across)]
+    found = [_along(photos, scene, settings, refused, across=across)]
     pairs = _few_across(photos, settings) if across else None
     if pairs is not None:
         found.append(_all_of(pairs, scene, settings, refused))
@@ -94,15 +95,28 @@ def propose_pairs(
                 worth=ranked.worth,
             )
         )
-    budget = max(math.ceil(settings.max_pairs_per_photo * len(photos)), len(found[0].pairs))
+    n_idle = int(scene.idle.sum())  # each has its neighbour in the sequence, and asks no more
+    budget = math.ceil(settings.max_pairs_per_photo * (len(photos) - n_idle)) + n_idle
+    budget = max(budget, len(found[0].pairs))
     if retrieved is not None and len(retrieved):
         found.append(_alike(photos, heading_deg, retrieved, settings, refused, across=across))
         budget += len(found[-1].pairs)  # on top, else they would crowd out better ones
     return unite(found, len(photos), budget=budget, refused=refused)
 
 
-def _along(photos: Photos, scene: Scene, settings: MatchingSettings, *, across: bool) -> Candidates:
-    """Pairs along sequences: no gate is asked, as compass and position lie for whole sequences."""
+def _along(
+    photos: Photos,
+    scene: Scene,
+    settings: MatchingSettings,
+    refused: dict[str, int],
+    *,
+    across: bool,
+) -> Candidates:
+    """Pairs along sequences: neighbours pass all gates, as compass and position lie for sequences.
+
+    Longer steps are refused where a camera stands: of a car that is parked for an hour there would
+    be three for every photo.
+    """
     pairs = propose_sequence_pairs(
         photos.sequence, photos.captured_at, steps=settings.sequence_steps
     )
@@ -110,8 +124,11 @@ def _along(photos: Photos, scene: Scene, settings: MatchingSettings, *, across: 
     if across:
         pairs = pairs[photos.side[pairs[:, 0]] != photos.side[pairs[:, 1]]]
     limits = limits_of(settings, distance_m=math.inf)
-    overlap = gate_pairs(scene, pairs, limits).overlap
+    gated = gate_pairs(scene, pairs, limits)
     first = np.isin(keys_of(pairs, len(photos)), keys_of(next_ones, len(photos)))
+    standing = (gated.reason == STATIONARY) & ~first
+    _add(refused, Gated(reason=gated.reason[standing], overlap=gated.overlap[standing]).counts())
+    pairs, overlap, first = pairs[~standing], gated.overlap[~standing], first[~standing]
     worth = (np.where(first, _FIRST, _BONUS) + overlap).astype(np.float32)
     return Candidates(source="sequence", pairs=pairs, overlap=overlap, worth=worth)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from citysplat_core.features import image_name
 from citysplat_core.matching.pairs import NO_PANORAMA, NO_SEQUENCE
+from citysplat_core.matching.standing import stays_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Photos:
         panorama: Numbers of the panoramas that views were cut out of, ``NO_PANORAMA`` for ordinary
             photos, shape (N,); None if there are only those.
         creator: Numbers of the people who took them, -1 for unknown, shape (N,); None if unknown.
+        stay: Numbers of the stays of cameras that stand (`standing.stays_of`), shape (N,); None if
+            nobody has looked.
         half_view: Tangents of half the angles of view, across and up, NaN where no focal length is
             known, shape (N, 2); None if none is.
     """
@@ -41,6 +44,7 @@ class Photos:
     panorama: NDArray[np.int64] | None = None
     creator: NDArray[np.int64] | None = None
     half_view: NDArray[np.float32] | None = None
+    stay: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Count the photos."""
@@ -69,6 +73,7 @@ class Photos:
             panorama=None if self.panorama is None else self.panorama[rows],
             creator=None if self.creator is None else self.creator[rows],
             half_view=None if self.half_view is None else self.half_view[rows],
+            stay=None if self.stay is None else self.stay[rows],
         )
 
 
@@ -85,17 +90,21 @@ def read_photos(box_images: Sequence[Path]) -> Photos:
     numbers, _ = pd.factorize(table["sequence_id"].where(known), sort=True)
     captured_at = pd.to_datetime(table["captured_at"], utc=True)
     milliseconds = captured_at.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+    sequence = np.where(numbers < 0, NO_SEQUENCE, numbers).astype(np.int64)
+    east_north_m = table[["east_m", "north_m"]].to_numpy(dtype=np.float64)
+    heading_deg = table["heading_deg"].to_numpy(dtype=np.float64, na_value=np.nan)
     return Photos(
         colmap_id=table["colmap_id"].to_numpy(dtype=np.int64),
         names=tuple(image_name(str(image_id)) for image_id in table["image_id"]),
         side=table["side"].to_numpy(dtype=np.int64),
-        east_north_m=table[["east_m", "north_m"]].to_numpy(dtype=np.float64),
-        heading_deg=table["heading_deg"].to_numpy(dtype=np.float64, na_value=np.nan),
-        sequence=np.where(numbers < 0, NO_SEQUENCE, numbers).astype(np.int64),
+        east_north_m=east_north_m,
+        heading_deg=heading_deg,
+        sequence=sequence,
         captured_at=milliseconds,
         panorama=_panorama_numbers(table),
         creator=_creator_numbers(table),
         half_view=_half_views(table, box_images),
+        stay=stays_of(sequence, milliseconds, east_north_m, heading_deg),
     )
 
 

@@ -88,8 +88,8 @@ class MatchingSettings(StepSettings):
     """Least share of surface that both photos should see, as predicted from positions, headings and
     angles of view; 0 asks no view cone."""
     stationary_m: float = Field(0.3, ge=0)
-    """Photos of one creator that look one way are no pair if they stand closer than this, metres
-    (neighbours of a sequence excepted)."""
+    """Photos of one creator that look one way are no pair if they stand closer than this, metres;
+    nor are photos of a camera that stands (neighbours of a sequence excepted). 0 asks neither."""
     max_time_gap_days: float | None = Field(None, gt=0)
     """Longest time between the captures of a spatial, fringe or retrieved pair; null asks none."""
     max_pairs_per_photo: float = Field(8.5, gt=0)
