@@ -118,11 +118,12 @@ def _rate(report: Mapping[str, Any], by: str, name: str) -> float:
 
 def _span_table(spans: Mapping[str, Any]) -> str:
     lines = ["| span | proposed | verified |", "|---|---:|---:|"]
-    for name, unit in (("distance_m", "m"), ("rank", "photos on in the sequence")):
+    for name, unit, closes in (("distance_m", "metres", 0), ("rank", "places in a sequence", 1)):
         edges = spans[name]["edges"]
-        ends = [f"{low} to {high}" for low, high in pairwise(edges)] + [f"{edges[-1]} and more"]
-        columns = zip(ends, spans[name]["proposed"], spans[name]["verified"], strict=True)
-        lines += [f"| {span} {unit} | {p:,} | {v:,} |" for span, p, v in columns if p]
+        bins = [f"{a} to {b - closes}" if b > a + closes else f"{a}" for a, b in pairwise(edges)]
+        bins.append(f"{edges[-1]} and more")
+        rows = zip(bins, spans[name]["proposed"], spans[name]["verified"], strict=True)
+        lines += [f"| {unit}: {span} | {p:,} | {v:,} |" for span, p, v in rows if p]
     between = spans["between_sequences"]
     lines.append(f"| not of one sequence | {between['proposed']:,} | {between['verified']:,} |")
     return "\n".join(lines)

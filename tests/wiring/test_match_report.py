@@ -14,6 +14,7 @@ def made(tmp_path, *, asset="box_matches", rates=None, sizes=(6, 2), skipped="",
     rates = rates if rates is not None else {"sequence": 0.8, "spatial": 0.5}
     of_all = {name: {"matched": 0.9, "verified": rate} for name, rate in rates.items()}
     spans = {"edges": [0, 10, 20], "proposed": [70, 0, 30], "verified": [45, 0, 5]}
+    ranks = {"edges": [1, 2, 5], "proposed": [70, 20, 10], "verified": [45, 5, 0]}
     bridge = {
         "image_id_a": "a1", "image_id_b": "b2", "joins": [3, 5], "n_inliers": 31,
         "distance_m": 12.3, "sources": "sequence|spatial",
@@ -26,7 +27,7 @@ def made(tmp_path, *, asset="box_matches", rates=None, sizes=(6, 2), skipped="",
         "unmatched": {"too few matches": 40},
         "not_proposed": {"view cone": 700},
         "spans": {
-            "distance_m": spans, "rank": spans, "between_sequences": {"proposed": 9, "verified": 2},
+            "distance_m": spans, "rank": ranks, "between_sequences": {"proposed": 9, "verified": 2},
         },
         "components": {"count": len(sizes), "sizes": list(sizes), "largest_share": 0.6},
         "bridges": {"count": 4, "of_one_photo": 1, "strongest": [bridge]},
@@ -44,7 +45,9 @@ def test_what_people_ask_of_the_pairs_is_shown(tmp_path):
     rows = {(row.data["by"], row.data["name"]): row.data for row in table.records}
     assert rows["source", "spatial"]["verified share"] == 0.5
     assert rows["round", "0"]["proposed"] == 100
-    assert "| 20 and more m | 30 | 5 |" in shown["spans"].value
+    assert "| metres: 20 and more | 30 | 5 |" in shown["spans"].value
+    assert "| places in a sequence: 1 | 70 | 45 |" in shown["spans"].value
+    assert "| places in a sequence: 2 to 4 | 20 | 5 |" in shown["spans"].value
     assert "10 to 20" not in shown["spans"].value  # no pair there
     graph = shown["what hangs together"].value
     assert "2 components of photos: 6, 2; 60.0% of the photos" in graph
