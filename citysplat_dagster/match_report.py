@@ -14,6 +14,7 @@ VERIFIED_RATE = "verified_rate"
 PHOTOS_CONNECTED = "photos_connected"
 """Name of the check that asks whether the photos of a box hang together."""
 
+_ONLY_ACROSS = "\n\nBy the pairs across alone; photos also hang together inside their boxes."
 _MOST_BRIDGES = 8
 _MOST_IDS = 20
 _MOST_SIZES = 12
@@ -39,7 +40,9 @@ def pair_tables(made: Artifact) -> Metadata:
         "pairs left out": dg.MetadataValue.json(
             {name: report[name] for name in ("refused", "unmatched", "not_proposed")}
         ),
-        "what hangs together": dg.MetadataValue.md(_graph_text(report)),
+        "what hangs together": dg.MetadataValue.md(
+            _graph_text(report) + (_ONLY_ACROSS if made.asset == "fringe_matches" else "")
+        ),
     }
     if records:
         shown["pairs by source and round"] = dg.MetadataValue.table(records)
@@ -135,14 +138,14 @@ def _graph_text(report: Mapping[str, Any]) -> str:
     sizes = ", ".join(f"{size:,}" for size in parts["sizes"][:_MOST_SIZES])
     more = len(parts["sizes"]) - _MOST_SIZES
     lines = [
-        f"- {parts['count']:,} components of photos: {sizes or 'none'}"
+        f"- components of photos: {parts['count']:,} ({sizes or 'none'}"
         + (f" and {more:,} more" if more > 0 else "")
-        + f"; {parts['largest_share']:.1%} of the photos stand in the largest",
-        f"- {alone['count']:,} photos have no verified pair"
+        + f"); {parts['largest_share']:.1%} of the photos stand in the largest",
+        f"- photos without a verified pair: {alone['count']:,}"
         + (": " if alone["count"] else "")
         + ", ".join(alone["image_ids"][:_MOST_IDS])
         + (" ..." if alone["count"] > _MOST_IDS else ""),
-        f"- {bridges['count']:,} bridges, of which {bridges['of_one_photo']:,} hold one photo only",
+        f"- bridges: {bridges['count']:,}, of which hold one photo only: {bridges['of_one_photo']:,}",
     ]
     if not bridges["strongest"]:
         return "\n".join(lines)

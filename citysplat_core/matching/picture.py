@@ -26,7 +26,8 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
 
     Verified pairs are green, the stronger the darker; bridges among them, without which a part
     falls off, are violet; refused pairs are red and dashed; photos without a verified pair are
-    black crosses.
+    black crosses. Of a fringe only the pairs across are known here: its photos also hang together
+    inside their boxes.
 
     Args:
         path: The picture to write.
@@ -45,10 +46,11 @@ def draw_match_graph(path: Path, title: str, photos: Photos, table: pd.DataFrame
     is_bridge[graph.bridges] = True
     safe, bridge = ends[verified][~is_bridge], ends[verified][is_bridge]
     strength = np.clip(table["n_inliers"].to_numpy()[verified][~is_bridge] / 200.0, 0.2, 1.0)
+    here = " by pairs across" if len(np.unique(photos.side)) > 1 else ""
     marks = [
         _draw_pairs(axes, ends[refused], "refused pair", _REFUSED, 0.7, style="dashed"),
         _draw_pairs(axes, safe, "verified pair", _VERIFIED, 0.4 + 1.2 * strength),
-        _draw_pairs(axes, bridge, "bridge: no other way round", _BRIDGE, 2.2),
+        _draw_pairs(axes, bridge, "bridge: no way round it" + here, _BRIDGE, 2.2),
         *_draw_photos(axes, photos, graph.is_alone),
     ]
     axes.set_aspect("equal", adjustable="datalim")  # a straight street would be a thin strip

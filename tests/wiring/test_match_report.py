@@ -50,16 +50,22 @@ def test_what_people_ask_of_the_pairs_is_shown(tmp_path):
     assert "| places in a sequence: 2 to 4 | 20 | 5 |" in shown["spans"].value
     assert "10 to 20" not in shown["spans"].value  # no pair there
     graph = shown["what hangs together"].value
-    assert "2 components of photos: 6, 2; 60.0% of the photos" in graph
-    assert "2 photos have no verified pair: lone, lost" in graph
-    assert "4 bridges, of which 1 hold one photo only" in graph
+    assert "components of photos: 2 (6, 2); 60.0% of the photos" in graph
+    assert "photos without a verified pair: 2: lone, lost" in graph
+    assert "bridges: 4, of which hold one photo only: 1" in graph
     assert "| a1 - b2 | 3 and 5 | 31 | 12.3 | sequence, spatial |" in graph
     assert json.loads(json.dumps(shown["pairs left out"].value))["refused"] == {"heading": 5}
 
 
+def test_of_a_fringe_is_said_that_only_pairs_across_are_counted(tmp_path):
+    of_fringe = pair_tables(made(tmp_path, asset="fringe_matches"))["what hangs together"].value
+    assert "photos also hang together inside their boxes" in of_fringe
+    assert "inside their boxes" not in pair_tables(made(tmp_path))["what hangs together"].value
+
+
 def test_a_box_without_pairs_is_shown_too(tmp_path):
     shown = pair_tables(made(tmp_path, rates={}, sizes=()))
-    assert "0 components of photos: none" in shown["what hangs together"].value
+    assert "components of photos: 0 (none)" in shown["what hangs together"].value
 
 
 @pytest.mark.parametrize(
