@@ -33,6 +33,7 @@ STAGES: Mapping[str, Stage] = {
     stage.job: stage
     for stage in (
         Stage("discover_city", "city", ("tile_ledger", "image_catalog", "box_plan")),
+        Stage("bring_weights", "city", ("model_weights",)),
         Stage("prepare_box", "box", ("box_images", "box_features", "box_matches")),
         Stage("match_fringe", "fringe", ("fringe_matches",)),
         Stage("solve_box", "box", ("sparse_model",)),

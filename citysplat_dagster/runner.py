@@ -104,7 +104,11 @@ class Run:
         with _Pool(self.city, self.machine, self.report) as pool:
             if self._discover(pool, refetch=refetch).is_success:
                 plan = load_plan(self.city.root / "plan.json")
-                tasks = tasks_of(plan, frozenset(boxes) or None)
+                tasks = tasks_of(
+                    plan,
+                    frozenset(boxes) or None,
+                    with_weights=bool(self.city.settings.weights.use),
+                )
                 self.report("total", 1 + len(tasks))
                 self._drain(pool, tasks, None)
         self._note(time.monotonic() - started)

@@ -31,7 +31,9 @@ class Task:
         return STAGES[self.job]
 
 
-def tasks_of(plan: BoxPlan, only_boxes: frozenset[str] | None = None) -> list[Task]:
+def tasks_of(
+    plan: BoxPlan, only_boxes: frozenset[str] | None = None, *, with_weights: bool = False
+) -> list[Task]:
     """List what is to be done once the plan stands, in an order that respects ``after``.
 
     A task waits for the end of what it reads, not for its success: a box without a model must not
@@ -41,14 +43,17 @@ def tasks_of(plan: BoxPlan, only_boxes: frozenset[str] | None = None) -> list[Ta
         plan: The plan.
         only_boxes: Solve and train only these boxes; what they read of their neighbours is made as
             well. None: all.
+        with_weights: Bring the files of weights before anything that may use them.
 
     Returns:
-        The tasks from the boxes' photos to the published city.
+        The tasks from the weights or the boxes' photos to the published city.
     """
     wanted = {b.key for b in plan.boxes if only_boxes is None or b.key in only_boxes}
     fringes = [f for f in plan.fringes if f.a in wanted or f.b in wanted]
     prepared = sorted(wanted | {side for f in fringes for side in (f.a, f.b)})
-    tasks = [_task("prepare_box", box) for box in prepared]
+    weights = ["bring_weights"] if with_weights else []
+    tasks = [_task(job, "") for job in weights]
+    tasks += [_task("prepare_box", box, *weights) for box in prepared]
     tasks += [_task("match_fringe", f.key, *_names("prepare_box", f.a, f.b)) for f in fringes]
     for box in sorted(wanted):
         around = _names("prepare_box", box, *plan.neighbours_of(box))

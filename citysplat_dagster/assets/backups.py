@@ -12,7 +12,9 @@ from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource, bucket_of
 
 BOX_ASSETS = ("box_images", "box_features", "box_matches", "sparse_model", "splat")
-CITY_ASSETS = ("tile_ledger", "image_catalog", "box_plan", "city_alignment", "city_tiles")
+CITY_ASSETS = (
+    "tile_ledger", "image_catalog", "box_plan", "model_weights", "city_alignment", "city_tiles",
+)  # fmt: skip
 
 
 def build_backups(settings: CitySettings, partitions: Partitions) -> list[dg.AssetsDefinition]:
