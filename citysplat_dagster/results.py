@@ -35,7 +35,7 @@ def result_of(
         "peak_rss_mb": float(artifact.manifest["peak_rss_mb"]),
         "files": len(artifact.manifest["files"]),
         "size_mb": sum(f["size"] for f in artifact.manifest["files"].values()) / 2**20,
-        **artifact.counts,
+        **_pixels_last(artifact.counts),
         **(more or {}),
     }
     if artifact.skipped:
@@ -47,6 +47,11 @@ def result_of(
         metadata=metadata,
         check_results=list(checks),
     )
+
+
+def _pixels_last(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Put pixel errors behind all else: they flatter, and nobody should read them first."""
+    return dict(sorted(counts.items(), key=lambda item: item[0].endswith("_px")))
 
 
 def picture(title: str, file: Path) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from citysplat_core.geography import CityFrame
-from citysplat_core.mapping.city_report import count_city, with_drives
+from citysplat_core.mapping.city_report import count_city, describe_city, with_drives
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import (
     Alignment,
@@ -180,7 +180,8 @@ def _write(
     write_json(out / "transforms.json", {"version": 1, "components": transforms})
     counts = _count(pieces, graph, alignment, cameras, fringes) | count_city(cameras, plan)
     moves = _moves(pieces, graph, alignment)
-    write_json(out / "report.json", {"skipped": "", "counts": counts, "components": moves})
+    told = {"skipped": "", "counts": counts, "components": moves}
+    write_json(out / "report.json", told | describe_city(cameras, plan))
     draw_from_above(
         out / "from_above.png",
         title="The aligned city",

@@ -1,6 +1,7 @@
 """What is told of the aligned city beside its seams: share, size and place."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -25,6 +26,29 @@ def count_city(cameras: pd.DataFrame, plan: pd.DataFrame) -> dict[str, int | flo
         **gps,
         "n_position_contradicted": int(far.sum()),
     }
+
+
+def describe_city(cameras: pd.DataFrame, plan: pd.DataFrame) -> dict[str, Any]:
+    """Tell of each box, and name the photos that stand far from their positions.
+
+    Args:
+        cameras: The rows of the alignment's ``cameras.parquet``.
+        plan: ``images.parquet`` of the plan.
+
+    Returns:
+        ``boxes``: registered share, residuals and extents of each; ``position_contradicted``.
+    """
+    boxes = [
+        {"box": str(box), **count_city(cameras[cameras["box"] == box], planned)}
+        for box, planned in plan.groupby("box", sort=True)
+    ]
+    both = residuals(cameras, plan)
+    far: pd.DataFrame = both[contradicts(both["residual_m"].to_numpy(float))]
+    named = [
+        {"image_id": str(name), "gps_residual_m": round(float(off), 2)}
+        for name, off in zip(far["image_id"], far["residual_m"], strict=True)
+    ]
+    return {"boxes": boxes, "position_contradicted": named}
 
 
 def with_drives(plan: pd.DataFrame, plan_images: Path) -> pd.DataFrame:

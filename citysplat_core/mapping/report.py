@@ -48,6 +48,7 @@ def count_model(workspace: Workspace, rows: pd.DataFrame, attempts: Sequence[Att
         "n_fringe_images": len(rows) - len(home),
         "n_connected": len(workspace.mappable),
         "n_pairs": workspace.n_pairs,
+        "workspace_bytes": workspace.size_bytes,
         "n_priors": priors.n_priors,
         "n_priors_undefined": priors.n_undefined,
         "n_without_position": priors.n_without_position,
@@ -107,6 +108,11 @@ def describe_model(
         ],
         "contradictions": _contradictions(workspace, rows),
         "priors": asdict(workspace.prior_counts),
+        "workspace": {
+            "size_bytes": workspace.size_bytes,
+            "build_s": round(workspace.build_s, 3),
+            "load_s": round(workspace.load_s, 3),
+        },
         "states": {str(k): int(v) for k, v in rows["state"].value_counts().items()},
         "not_registered": [
             plain({"image_id": r.image_id, "state": r.state, "gps_residual_m": r.gps_residual_m})

@@ -1,7 +1,7 @@
 """What the mapper of a box sees: one small database, the photos by name, their positions."""
 
 import logging
-import shutil
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pycolmap
 
-from citysplat_core.errors import MappingError, StorageError
+from citysplat_core.errors import StorageError
 from citysplat_core.features import (
     finish_database,
-    image_name,
     merge_databases,
+    quiet_colmap,
     read_pair_counts,
 )
 from citysplat_core.mapping.georegister import Floats
 from citysplat_core.mapping.match_files import need_databases, refuse_damaged
+from citysplat_core.mapping.members import choose_images, link_photos, with_sources
 from citysplat_core.mapping.priors import PriorCounts, choose_priors, count_priors, write_priors
 from citysplat_core.mapping.vouching import partners_of
 from citysplat_core.settings import MappingSettings, PriorSettings
@@ -28,11 +30,6 @@ log = logging.getLogger(__name__)
 _MIN_HOME_IMAGES = 3
 EXACT_MODEL = "SIMPLE_PINHOLE"
 """Only views of panoramas have cameras of this model; their intrinsics were chosen by us."""
-_COLUMNS = [
-    *("image_id", "colmap_id", "camera_id", "box", "is_home", "east_m", "north_m", "up_m"),
-    *("sequence_id", "captured_at", "heading_deg", "rotation_x", "rotation_y", "rotation_z"),
-    "sha256",
-]
 _EMPTY = pd.DataFrame(columns=["colmap_id_a", "colmap_id_b", "n_inliers"], dtype="int64")
 
 
@@ -55,6 +52,9 @@ class Workspace:
             exact ones of views that were cut out of panoramas.
         mappable: Photos in groups of verified pairs that are large enough for a component.
         n_pairs: Verified pairs that are strong enough.
+        size_bytes: Size of the database.
+        build_s: Seconds that its making took; near 0 if an earlier run made it.
+        load_s: Seconds that a mapper spends to read it.
         lack: Why it cannot be mapped; empty if it can.
     """
 
@@ -68,6 +68,9 @@ class Workspace:
     fixed_cameras: frozenset[int]
     mappable: frozenset[int]
     n_pairs: int
+    size_bytes: int
+    build_s: float
+    load_s: float
     lack: str
 
     @property
@@ -111,9 +114,10 @@ def build_workspace(  # noqa: PLR0913 - a box has that many inputs
         MappingError: The box's or a neighbour's photos are not among ``box_images``, or a database
             of pairs is missing or damaged.
     """
-    images = _choose_images(box, box_images, fringe_matches, fringe_images)
-    images = _with_sources(images, plan_images)
+    images = choose_images(box, box_images, fringe_matches, fringe_images)
+    images = with_sources(images, plan_images)
     home_ids = set(images.loc[images["is_home"], "colmap_id"].tolist())
+    started = time.perf_counter()
     database = work / "workspace.db"
     chosen = choose_priors(images, priors or PriorSettings())
     if not _is_whole(database):
@@ -122,6 +126,7 @@ def build_workspace(  # noqa: PLR0913 - a box has that many inputs
         _unite(
             sources, set(images["colmap_id"].tolist()), home_ids, database, settings, box, chosen
         )
+    build_s = time.perf_counter() - started
     pairs = read_pair_counts(database)
     partners = partners_of(pairs, min_inliers=settings.min_matches)
     groups = _groups(partners)
@@ -129,7 +134,7 @@ def build_workspace(  # noqa: PLR0913 - a box has that many inputs
     ids = images["colmap_id"].tolist()
     return Workspace(
         database=database,
-        photos=_link_photos(images, box_images, work / "photos"),
+        photos=link_photos(images, box_images, work / "photos"),
         images=images,
         positions={i: p for i, p in zip(ids, gps, strict=True) if np.isfinite(p[:2]).all()},
         priors=chosen,
@@ -138,8 +143,20 @@ def build_workspace(  # noqa: PLR0913 - a box has that many inputs
         fixed_cameras=_fixed_cameras(images, box_images, settings.min_refine_images),
         mappable=frozenset().union(*(g for g in groups if len(g) >= settings.min_model_size)),
         n_pairs=int((pairs["n_inliers"] >= settings.min_matches).sum()),
+        size_bytes=database.stat().st_size,
+        build_s=build_s,
+        load_s=_time_to_load(database, settings.min_matches),
         lack=_find_lack(images, groups, settings),
     )
+
+
+def _time_to_load(database: Path, min_matches: int) -> float:
+    started = time.perf_counter()
+    with quiet_colmap(), pycolmap.Database.open(database) as opened:
+        pycolmap.DatabaseCache.create(
+            opened, pycolmap.DatabaseCacheOptions(min_num_matches=min_matches)
+        )
+    return time.perf_counter() - started
 
 
 def _unite(
@@ -186,56 +203,6 @@ def _is_whole(database: Path) -> bool:
         database.unlink()
         return False
     return True
-
-
-def _choose_images(
-    box: str,
-    box_images: Mapping[str, Path],
-    fringe_matches: Mapping[str, Path],
-    fringe_images: Path,
-) -> pd.DataFrame:
-    """Take all usable home photos and the neighbours' photos of the given fringes."""
-    fringe = pd.read_parquet(fringe_images)
-    guests = fringe[fringe["fringe"].isin(list(fringe_matches)) & (fringe["box"] != box)]
-    missing = ({box} | set(guests["box"])) - set(box_images)
-    if missing:
-        raise MappingError(
-            f"the photos of {sorted(missing)} are not given",
-            expected="box_images of the box and of every neighbour with fringe photos",
-            fix="Materialize box_images of these boxes first.",
-            box=box,
-        )
-    tables = []
-    for key, path in sorted(box_images.items()):
-        table = pd.read_parquet(path / "images.parquet")
-        table = table[table["status"] == "ok"]
-        if key != box:
-            table = table[table["colmap_id"].isin(guests.loc[guests["box"] == key, "colmap_id"])]
-        tables.append(table.assign(box=key, is_home=key == box))
-    rows = pd.concat([table.reindex(columns=_COLUMNS) for table in tables])
-    rows = rows.sort_values("colmap_id").reset_index(drop=True)
-    place = rows[["east_m", "north_m", "up_m"]].astype(float)
-    rows[["east_m", "north_m", "up_m"]] = place.where(np.isfinite(place))
-    return rows
-
-
-def _with_sources(images: pd.DataFrame, plan_images: Path | None) -> pd.DataFrame:
-    """Say who gave each photo's position, reading only the rows of these boxes."""
-    if plan_images is None:
-        return images.assign(position_source="gps")
-    where = [("box", "in", sorted(set(images["box"])))]
-    plan = pd.read_parquet(plan_images, columns=["colmap_id", "position_source"], filters=where)
-    sources = plan.drop_duplicates("colmap_id").set_index("colmap_id")["position_source"]
-    return images.assign(position_source=images["colmap_id"].map(sources).fillna("gps"))
-
-
-def _link_photos(images: pd.DataFrame, box_images: Mapping[str, Path], folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for row in images.itertuples(index=False):
-        name = image_name(str(row.image_id))
-        (folder / name).symlink_to((box_images[str(row.box)] / "photos" / name).resolve())
-    return folder
 
 
 def _fixed_cameras(

@@ -64,6 +64,21 @@ def test_a_photo_uploaded_twice_is_solved_twice_in_one_place_and_named(
     assert report.counts["n_duplicates"] == 1
 
 
+def test_a_copy_with_another_position_is_solved_where_the_photo_was_taken_and_named(
+    street, make_artifacts, fresh
+):
+    street.repeat(9, 15)
+    street.gps[15, :2] += (0.0, 60.0)
+    artifacts = make_artifacts(street)
+    change_images(artifacts, sha256=[f"{99 if i in (9, 15) else i:064x}" for i in range(N)])
+    _, out, told = solve(artifacts, fresh)
+    assert (errors_m(street, read_registered(out)) < 1.0).all()
+    assert told["contradictions"]["duplicates"] == [["photo109", "photo115"]]
+    named = [row["image_id"] for row in told["contradictions"]["position_contradicted"]]
+    state = read_images(out).set_index("image_id")["state"]["photo115"]
+    assert named == ["photo115"] or state == "pruned"
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_photo_without_a_finite_position_is_solved_by_its_neighbours_and_named(
     street, make_artifacts, fresh, value

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pycolmap
 import pyogrio
 import pytest
+from click.testing import CliRunner
 
 from citysplat_core.city.exports import export_part
+from citysplat_core.cli import main
 from citysplat_core.errors import ConfigError, MappingError, StorageError
 from citysplat_core.imagery.attribution import attribution_text
 from citysplat_core.imagery.tables import utc_from_ms
@@ -265,6 +267,20 @@ def test_options_that_do_not_fit_are_told(city, tmp_path):
         export(city, "boxes", tmp_path / "b.csv", box="030")
     with pytest.raises(StorageError, match="no sparse_model"):
         export(city, "nerfstudio", tmp_path / "m", box="0777")
+
+
+def test_the_command_exports_poses_and_models(city, tmp_path):
+    root, run = str(city[0].root), CliRunner().invoke
+    done = run(main, ["export", root, "--what", "poses", "--out", str(tmp_path / "p.gpkg")])
+    assert done.exit_code == 0, done.output
+    assert "Wrote 30 poses" in done.output
+    model = ["export", root, "--what", "nerfstudio", "--out", str(tmp_path / "n"), "--no-photos"]
+    done = run(main, [*model, "--box", "031"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "n" / "transforms.json").is_file()
+    wrong = run(main, model)
+    assert wrong.exit_code == 2
+    assert "--box KEY" in wrong.output
 
 
 def test_missing_photos_are_told_and_can_be_left_out(city, tmp_path):

@@ -103,3 +103,31 @@ def test_a_box_with_only_small_groups_says_how_small(make_street, make_artifacts
         "030", **artifacts.inputs("030"), work=fresh("w"), settings=MappingSettings()
     )
     assert workspace.lack.startswith("verified pairs tie at most 3 photos together")
+
+
+def test_it_says_how_large_it_is_and_how_long_it_takes_to_load(built):
+    _, workspace = built()
+    assert workspace.size_bytes == workspace.database.stat().st_size > 10_000
+    assert 0 < workspace.load_s < 10
+    assert 0 < workspace.build_s < 60
+
+
+def test_its_database_holds_the_chosen_priors(built):
+    _, workspace = built()
+    assert workspace.prior_counts.n_priors == len(workspace.images)
+    assert workspace.prior_counts.n_undefined == 0
+
+
+def test_the_plan_says_who_gave_a_position(make_street, make_artifacts, fresh):
+    artifacts = make_artifacts(make_street())
+    plan = pd.read_parquet(artifacts.plan_images).assign(position_source="computed")
+    plan.to_parquet(artifacts.plan_images)
+    workspace = build_workspace(
+        "030",
+        **artifacts.inputs("030"),
+        work=fresh("w"),
+        settings=MappingSettings(),
+        plan_images=artifacts.plan_images,
+    )
+    assert set(workspace.priors["position_source"]) == {"computed"}
+    assert workspace.priors["sigma_m"].median() < 4.0
