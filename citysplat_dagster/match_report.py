@@ -145,7 +145,7 @@ def _graph_text(report: Mapping[str, Any]) -> str:
         + (": " if alone["count"] else "")
         + ", ".join(alone["image_ids"][:_MOST_IDS])
         + (" ..." if alone["count"] > _MOST_IDS else ""),
-        f"- bridges: {bridges['count']:,}, of which hold one photo only: {bridges['of_one_photo']:,}",
+        f"- bridges: {bridges['count']:,}; with one photo behind them: {bridges['of_one_photo']:,}",
     ]
     if not bridges["strongest"]:
         return "\n".join(lines)

@@ -80,23 +80,11 @@ def extract_box_features(
         extract_features(
             database, photos, names, settings=settings, n_threads=n_threads, progress=progress
         )
-    # On the copy, so that a run that goes on after a kill counts what it drops as well.
     copy_database(database, out / "features.db")
-    drop_masked_keypoints(out / "features.db", box_images, images)
-    with connected(out / "features.db") as connection:
-        narrow_keypoints(connection)
-    finish_database(out / "features.db")
+    _finish_copy(out / "features.db", box_images, images)
     table = _table_of(out / "features.db", database, images, taken)
     table = table.assign(recipe=extraction_recipe(settings))
-    n_featureless = int((table["n_keypoints"] == 0).sum())
-    if len(table) and n_featureless == len(table):
-        raise FeatureError(
-            f"none of {len(table)} photos gave a keypoint",
-            expected="photos with texture",
-            fix="Look at the photos and masks of the box; raise features.max_image_px if it is"
-            " very small.",
-            box=box,
-        )
+    _refuse_blank_box(box, table)
     with published(out / "features.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
     counts = {
@@ -104,12 +92,31 @@ def extract_box_features(
         "n_reused": len(taken),
         "n_keypoints": int(table["n_keypoints"].sum()),
         "keypoints_median": float(table["n_keypoints"].median()) if len(table) else 0.0,
-        "n_featureless": n_featureless,
+        "n_featureless": int((table["n_keypoints"] == 0).sum()),
         "n_keypoints_masked": int(table["n_masked"].sum()),
         **_sizes(out / "features.db", len(table)),
     }
     logger.info("box %s: %s", box, counts)
     return StepReport(counts=counts, skipped="" if len(table) else "the box has no usable photo")
+
+
+def _finish_copy(database: Path, box_images: Path, images: pd.DataFrame) -> None:
+    """Drop what nobody reads, on a copy: a run that goes on after a kill counts it as well."""
+    drop_masked_keypoints(database, box_images, images)
+    with connected(database) as connection:
+        narrow_keypoints(connection)
+    finish_database(database)
+
+
+def _refuse_blank_box(box: str, table: pd.DataFrame) -> None:
+    if len(table) and not table["n_keypoints"].any():
+        raise FeatureError(
+            f"none of {len(table)} photos gave a keypoint",
+            expected="photos with texture",
+            fix="Look at the photos and masks of the box; raise features.max_image_px if it is"
+            " very small.",
+            box=box,
+        )
 
 
 def _refuse_missing_photos(box: str, photos: Path, images: pd.DataFrame) -> None:

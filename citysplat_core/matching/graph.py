@@ -61,10 +61,7 @@ def _bridges(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
     Tarjan, A note on finding the bridges of a graph, 1974; without recursion, as chains of photos
     are longer than Python's stack.
     """
-    ends = np.concatenate([pairs, pairs[:, ::-1]])
-    by_start = np.argsort(ends[:, 0], kind="stable")
-    first = np.searchsorted(ends[by_start, 0], np.arange(n + 1)).tolist()
-    to, edge = ends[by_start, 1].tolist(), (by_start % max(len(pairs), 1)).tolist()
+    first, to, edge = _links(n, pairs)
     seen, low, size = [-1] * n, [0] * n, [1] * n
     at = first[:n]
     bridges, below = [], []
@@ -101,3 +98,12 @@ def _bridges(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
                     bridges.append(by)
                     below.append(size[here])
     return np.array(bridges, dtype=np.int64), np.array(below, dtype=np.int64)
+
+
+def _links(n: int, pairs: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+    """List the links of photo after photo: where each begins, other ends, places of the pairs."""
+    ends = np.concatenate([pairs, pairs[:, ::-1]])
+    by_start = np.argsort(ends[:, 0], kind="stable")
+    first = np.searchsorted(ends[by_start, 0], np.arange(n + 1))
+    edge = by_start % max(len(pairs), 1)
+    return first.tolist(), ends[by_start, 1].tolist(), edge.tolist()

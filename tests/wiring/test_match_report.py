@@ -52,7 +52,7 @@ def test_what_people_ask_of_the_pairs_is_shown(tmp_path):
     graph = shown["what hangs together"].value
     assert "components of photos: 2 (6, 2); 60.0% of the photos" in graph
     assert "photos without a verified pair: 2: lone, lost" in graph
-    assert "bridges: 4, of which hold one photo only: 1" in graph
+    assert "bridges: 4; with one photo behind them: 1" in graph
     assert "| a1 - b2 | 3 and 5 | 31 | 12.3 | sequence, spatial |" in graph
     assert json.loads(json.dumps(shown["pairs left out"].value))["refused"] == {"heading": 5}
 
