@@ -92,6 +92,8 @@ def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
     options.mapper.init_min_tri_angle = 6.0
     options.mapper.init_min_num_inliers = 50
     options.mapper.init_max_forward_motion = 1.0  # a dash-cam moves straight ahead
+    # Its six-point solver takes hours where a few photos of a box fit nowhere, and adds none.
+    options.structure_less_registration_fallback = False
     options.mapper.abs_pose_min_num_inliers = 15
     options.mapper.abs_pose_min_inlier_ratio = 0.15
     options.mapper.filter_min_tri_angle = 1.0
