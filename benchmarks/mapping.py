@@ -18,7 +18,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from mapping_growth import measure_growth
 from mapping_peers import PEERS
+from mapping_real import QUICK, SETS, measure_real
 from mapping_score import DEFINITIONS
 from mapping_town import (
     KEYS,
@@ -42,7 +44,7 @@ STAGES = {"town": ("",), "matches": ("city/matches", "city/models-*"), "models":
 def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
     """Measure CitySplat and the peers on the town; print definitions and table."""
     settings = town_settings(asked.photos, asked.width, computed=asked.positions == "computed")
-    run = prepare(folder, settings, asked.zoom, asked.threads, progress_of)
+    run = prepare(folder, settings, asked.zoom, asked.threads, progress_of, keep=asked.keep_pairs)
     rows, seams = [], {}
     for strategy in asked.strategies:
         row, extra = measure_ours(run, strategy)
@@ -104,6 +106,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--pairs", nargs="*", choices=("gated", "ungated"), default=["gated", "ungated"],
         help="that the peers get: those that CitySplat keeps, those before its gates",
     )  # fmt: skip
+    parser.add_argument("--sets", nargs="+", choices=SETS, help="of real photos")
     parser.add_argument("--limit", type=int, default=600, help="time limit of a peer, seconds")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, default=HERE / ".towns", help="where towns are kept")
@@ -112,9 +115,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--fresh", nargs="?", choices=tuple(STAGES), const="town",
         help="begin again: all, from the pairs on, or from the models on",
     )  # fmt: skip
+    parser.add_argument(
+        "--keep-pairs", action="store_true", help="use finished pairs though matching has changed"
+    )
     asked = parser.parse_args(arguments)
     asked.photos = asked.photos or (100 if asked.quick else 1000)
     asked.width = asked.width or (480 if asked.quick else 640)
+    asked.sets = asked.sets or (QUICK if asked.quick else SETS)
     shared = os.environ.get("CITYSPLAT_REAL_DATA") or HERE.parents[1] / "shared" / "data"
     asked.data = asked.data or Path(shared)
     return asked
@@ -130,6 +137,19 @@ def main() -> None:
     figures: dict[str, object] = dict.fromkeys((*KEYS, "growth_ratio", "rss_growth_ratio", "real"))
     if "town" in asked.only:
         figures |= measure_town(folder, asked)
+    if "growth" in asked.only:
+        place = asked.folder / "map-growth"
+        if asked.fresh:
+            shutil.rmtree(place, ignore_errors=True)
+        table, growth = measure_growth(place, n_threads=asked.threads, quick=asked.quick)
+        sys.stdout.write(table + "\n")
+        figures |= growth
+    if "real" in asked.only:
+        table, figures["real"] = measure_real(
+            asked.data, asked.folder / "map-real", sets=tuple(asked.sets), peers=asked.peers,
+            n_threads=asked.threads, limit_s=asked.limit, tell=progress_of,
+        )  # fmt: skip
+        sys.stdout.write(table + "\n")
     figures |= measure_update()
     sys.stdout.write(json.dumps(figures) + "\n")
 

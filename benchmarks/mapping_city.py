@@ -6,6 +6,7 @@ code of matching stays, models as long as also the code of mapping stays.
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ from citysplat_core.storage import Progress, StepReport, no_progress
 
 Tell = Callable[[str], Progress]
 """Makes the progress callback of a step from its name."""
+_ROOMS = ("matching", "mapping")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +116,15 @@ def plan_city(
         tell: Where progress goes.
     """
     city = City(folder, frame, n_threads, tell)
-    if (folder / "planned").exists():
-        return city
+    if not (folder / "planned").exists():
+        _plan(folder, box_images, frame, settings)
+        (folder / "planned").touch()
+    _link_masks(city, box_images / "masks")
+    return city
+
+
+def _plan(folder: Path, box_images: Path, frame: CityFrame, settings: BoxSettings) -> None:
+    """Cut the photos into boxes and give each box its own."""
     for name in ("catalog", "plan", "box_images"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -131,9 +140,20 @@ def plan_city(
         out.mkdir(parents=True)
         rows.to_parquet(out / "images.parquet", index=False)
         shutil.copy2(box_images / "cameras.parquet", out)
-        (out / "photos").symlink_to((box_images / "photos").resolve())
-    (folder / "planned").touch()
-    return city
+        _link(out / "photos", box_images / "photos")
+
+
+def _link_masks(city: City, masks: Path) -> None:
+    """Give the boxes the masks of their photos, also those that came after the plan."""
+    for box in city.boxes:
+        link = city.at("box_images", box) / "masks"
+        if masks.is_dir() and not link.is_symlink():
+            _link(link, masks)
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make a link that still holds when both are moved together."""
+    link.symlink_to(os.path.relpath(target, link.parent))
 
 
 def _write_catalog(images: pd.DataFrame, frame: CityFrame, path: Path) -> None:
@@ -156,11 +176,19 @@ def _write_catalog(images: pd.DataFrame, frame: CityFrame, path: Path) -> None:
     ).sort_values("image_id").to_parquet(path, index=False)
 
 
-def match_city(city: City, matching: MatchingSettings) -> None:
-    """Extract and match whatever is not matched yet; keep also the pairs before the gates."""
+def match_city(city: City, matching: MatchingSettings, *, keep: bool = False) -> None:
+    """Extract and match whatever is not matched yet; keep also the pairs before the gates.
+
+    Args:
+        city: The city.
+        matching: Settings of the pairs.
+        keep: Use finished pairs even if settings or code have changed since.
+    """
     features = FeatureSettings()
-    _forget_if_changed(city.folder, "box_features", _digest(features))
-    _forget_if_changed(city.folder, "matches", _digest(features, matching, "matching"))
+    masks = "".join(sorted(path.name for path in city.folder.glob("box_images/*/out/masks/*")))
+    forget_if_changed(city.folder, "box_features", digest_of(features, masks))
+    if not (keep and (city.folder / "matches" / "digest").exists()):
+        forget_if_changed(city.folder, "matches", digest_of(features, masks, matching, "matching"))
     common: dict[str, Any] = {"n_threads": city.n_threads}
     for box in city.boxes:
         images = city.at("box_images", box)
@@ -270,7 +298,7 @@ def map_city(
     """
     asset = f"models-{name}"
     pairs = (city.folder / "matches" / "digest").read_text()
-    _forget_if_changed(city.folder, asset, _digest(mapping, align, "mapping", pairs))
+    forget_if_changed(city.folder, asset, digest_of(mapping, align, "mapping", pairs))
     costs = []
     for box in city.boxes:
         folder = city.folder / asset / box
@@ -344,7 +372,7 @@ def make(
     return Cost(cpu_s=said["cpu_s"], wall_s=said["wall_s"])
 
 
-def _forget_if_changed(folder: Path, asset: str, digest: str) -> None:
+def forget_if_changed(folder: Path, asset: str, digest: str) -> None:
     """Delete what was made by other settings or other code."""
     kept = folder / asset / "digest"
     if not kept.exists() or kept.read_text() != digest:
@@ -353,13 +381,13 @@ def _forget_if_changed(folder: Path, asset: str, digest: str) -> None:
         kept.write_text(digest)
 
 
-def _digest(*parts: Any) -> str:  # noqa: ANN401 - settings, or the name of a room, or a digest
+def digest_of(*parts: Any) -> str:  # noqa: ANN401 - settings, or the name of a room, or a digest
     """Hash settings, and the code of the rooms that are named."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
-            room = Path(citysplat_core.__file__).parent / part
-            files = sorted(room.glob("**/*.py")) if room.is_dir() else []
+            rooms = Path(citysplat_core.__file__).parent
+            files = sorted(rooms.glob(f"{part}/**/*.py")) if part in _ROOMS else []
             digest.update(b"".join(file.read_bytes() for file in files) or part.encode())
         else:
             digest.update(part.model_dump_json().encode())

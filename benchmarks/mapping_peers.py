@@ -8,7 +8,6 @@ OUT/1, ... and then OUT/cost.json.
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -40,14 +39,12 @@ class PeerRun:
         models: The largest first, in whatever frame the mapper left them.
         cpu_s: CPU seconds; NaN if it was stopped.
         wall_s: Seconds on the clock, with reading the database.
-        rss_mb: Peak memory of its process; NaN if it was stopped.
         note: Why there is less than a whole result.
     """
 
     models: list[pycolmap.Reconstruction]
     cpu_s: float
     wall_s: float
-    rss_mb: float
     note: str = ""
 
 
@@ -89,7 +86,6 @@ def run_peer(mapper: str, database: Path, out: Path, *, n_threads: int, limit_s:
         models=sorted(models, key=lambda model: -model.num_reg_images()),
         cpu_s=float(said.get("cpu_s", np.nan)),
         wall_s=float(said.get("wall_s", np.nan)),
-        rss_mb=float(said.get("rss_mb", np.nan)),
         note=str(said.get("note", "")),
     )
 
@@ -192,7 +188,6 @@ def main() -> None:
     cost = {
         "cpu_s": time.process_time() - cpu,
         "wall_s": wall_s,
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "note": f"stopped itself after {asked.limit} s" if is_cut else "",
     }
     (asked.out / "cost.json").write_text(json.dumps(cost))

@@ -97,8 +97,19 @@ class TownRun:
         return dict(zip(self.box.images["colmap_id"].tolist(), places, strict=True))
 
 
-def prepare(folder: Path, settings: TownSettings, zoom: int, n_threads: int, tell: Tell) -> TownRun:
-    """Make the town, cut it into boxes, match them and find the connectable photos."""
+def prepare(
+    folder: Path, settings: TownSettings, zoom: int, n_threads: int, tell: Tell, *, keep: bool
+) -> TownRun:
+    """Make the town, cut it into boxes, match them and find the connectable photos.
+
+    Args:
+        folder: Where; what is finished there is used.
+        settings: The town.
+        zoom: Of the boxes.
+        n_threads: Threads of all steps.
+        tell: Where progress goes.
+        keep: Use finished pairs even if the code of matching has changed since.
+    """
     frame = CityFrame(settings.origin_lon, settings.origin_lat, settings.origin_alt_m)
     _borrow_photos(folder, settings)
     box = make_town_box(folder, settings, n_threads=n_threads, progress=tell("rendering"))
@@ -106,7 +117,7 @@ def prepare(folder: Path, settings: TownSettings, zoom: int, n_threads: int, tel
         folder / "city", box.box_images, frame, BoxSettings(min_zoom=zoom), n_threads=n_threads,
         tell=tell,
     )  # fmt: skip
-    match_city(city, MatchingSettings())
+    match_city(city, MatchingSettings(), keep=keep)
     truth_of = {k + 1: sight.capture.centre for k, sight in enumerate(box.sights)}
     return TownRun(box, city, truth_of, _connectable(folder, box, city, n_threads, tell))
 

@@ -3,13 +3,14 @@
     python benchmarks/town_box.py FOLDER [--photos N] [--lookalike SHARE] [--seed N] [--width PX]
 
 Writes into FOLDER: ``town.json`` and its tables; ``box/``, shaped like the artifact ``box_images``
-(``images.parquet``, ``cameras.parquet``, ``photos/``); ``depth/<image_id>.npy``, the depth of each
-photo at every eighth pixel. Positions, headings, rotations and focal lengths are what the town's
+(``images.parquet``, ``cameras.parquet``, ``photos/``, and ``masks/`` of what stays in place in the
+photos of a sequence); ``depth/<image_id>.npy``, the depth of each photo at every eighth pixel. Positions, headings, rotations and focal lengths are what the town's
 sensors and its photo service say, never the truth. Killed and called again, it goes on.
 """
 
 import argparse
 import io
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ import numpy as np
 import pandas as pd
 
 from citysplat_core.errors import ConfigError
+from citysplat_core.imagery.box_photo import BoxPhoto
+from citysplat_core.imagery.masks.combine import make_masks
+from citysplat_core.imagery.source import PhotoResult
+from citysplat_core.settings import MaskSettings
 from citysplat_core.simulation import (
     Capture,
     Town,
@@ -102,7 +107,8 @@ def make_town_box(
         )
     captures = sorted(plan_captures(town), key=lambda capture: capture.image_id)
     _render_missing(folder, town, captures, n_threads, progress)
-    _write_tables(folder / "box", town, captures)
+    write_box_tables(folder / "box", town, captures)
+    _write_masks(folder / "box", n_threads, progress)
     return TownBox(folder)
 
 
@@ -136,7 +142,8 @@ def _render_one(folder: Path, town: Town, capture: Capture) -> None:
         stream.write(photo_jpeg(town, capture, view=view))
 
 
-def _write_tables(box: Path, town: Town, captures: list[Capture]) -> None:
+def write_box_tables(box: Path, town: Town, captures: list[Capture]) -> None:
+    """Write ``images.parquet`` and ``cameras.parquet`` of some of a town's photos into a folder."""
     planned = plan_captures(town)  # sensors are read sequence by sequence, as photos were taken
     said = readings(town, planned)
     place = {capture.image_id: row for row, capture in enumerate(planned)}
@@ -206,6 +213,29 @@ def _cameras(
             }
         )
     return pd.DataFrame(table)
+
+
+def _write_masks(box: Path, n_threads: int, progress: Progress) -> None:
+    """Learn from each sequence what stays in place in it, as the photo step does."""
+    if (box / "masks").exists():
+        return
+    part = box.with_name("masks-part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    photos = []
+    for row in pd.read_parquet(box / "images.parquet").to_dict("records"):
+        path = box / "photos" / f"{row['image_id']}.jpg"
+        result = PhotoResult(
+            image_id=row["image_id"], state="ok", path=path, width=row["width"], height=row["height"]
+        )
+        photos.append(BoxPhoto(row=row, result=result, status="ok"))
+    make_masks(
+        part, photos, source=None, settings=MaskSettings(sources=("sequence",)), model_file=None,
+        n_threads=n_threads, progress=progress,
+    )  # fmt: skip  # the source would be asked for detections only
+    (part / "masks").mkdir(exist_ok=True)
+    (part / "masks").rename(box / "masks")
+    shutil.rmtree(part)
 
 
 def main() -> None:
