@@ -102,16 +102,21 @@ def scene_of(photos: Photos, heading_deg: NDArray[np.float64], *, far: bool = Fa
     walls_m = FAR_WALLS_M if far else NEAR_WALLS_M
     return Scene(
         views=views_of(photos.east_north_m, heading_deg, photos.half_view, walls_m=walls_m),
-        sequence=photos.sequence,
-        creator=nothing if photos.creator is None else photos.creator,
-        captured_at=photos.captured_at,
-        panorama=nothing if photos.panorama is None else photos.panorama,
-        side=photos.side,
-        stay=stay,
+        sequence=_copied(photos.sequence),
+        creator=nothing if photos.creator is None else _copied(photos.creator),
+        captured_at=_copied(photos.captured_at),
+        panorama=nothing if photos.panorama is None else _copied(photos.panorama),
+        side=_copied(photos.side),
+        stay=_copied(stay),
         idle=np.zeros(count, dtype=bool)
         if photos.stay is None
         else idle_photos(stay, photos.captured_at),
     )
+
+
+def _copied(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the kernels one kind of array: see `view_cone.views_of`."""
+    return np.array(numbers, dtype=np.int64)
 
 
 def limits_of(settings: MatchingSettings, *, distance_m: float) -> Limits:

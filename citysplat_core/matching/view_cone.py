@@ -108,8 +108,10 @@ def views_of(
         sights[number, :, : len(points)] = points.T
         n_sights[number] = len(points)
     return Views(
-        east_m=np.ascontiguousarray(east_north_m[:, 0], dtype=np.float64),
-        north_m=np.ascontiguousarray(east_north_m[:, 1], dtype=np.float64),
+        # Copies: tables give arrays that are read-only or not, and a kernel is compiled for each
+        # kind, by processes that write their machine code to one place without asking each other.
+        east_m=np.array(east_north_m[:, 0], dtype=np.float64),
+        north_m=np.array(east_north_m[:, 1], dtype=np.float64),
         sine=np.where(known, np.sin(turn), 0.0).astype(np.float32),
         cosine=np.where(known, np.cos(turn), 0.0).astype(np.float32),
         known=known,

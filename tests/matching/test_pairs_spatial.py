@@ -1,5 +1,6 @@
 import itertools
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,3 +124,12 @@ def test_the_result_does_not_depend_on_threads(n_threads):
     assert np.array_equal(one.pairs, other.pairs)
     assert np.array_equal(one.worth, other.worth)
     assert one.refused == other.refused
+
+
+def test_kernels_are_compiled_once_for_arrays_of_tables_and_of_numpy():
+    photos = photos_at(line(5), 0.0, creator=np.zeros(5, dtype=np.int64))
+    of_numpy = scene_of(photos, photos.heading_deg)
+    for name in ("east_north_m", "sequence", "side", "creator", "captured_at"):
+        getattr(photos, name).flags.writeable = False
+    of_tables = scene_of(photos, photos.heading_deg)
+    assert numba.typeof(of_tables) == numba.typeof(of_numpy)
