@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from citysplat_core.geography import CityFrame
-from citysplat_core.mapping.city_report import count_city, describe_city, with_drives
+from citysplat_core.mapping.city_report import count_city, describe_city, read_planned
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import (
     Alignment,
@@ -87,7 +87,7 @@ def align_city(
     """
     del work, n_threads
     progress(0, 3, "reading cameras")
-    plan = with_drives(pd.read_parquet(plan_images), plan_images)
+    plan = read_planned(plan_images)
     pieces = _gather(sparse_models)
     if not pieces.nodes:
         return _write_nothing(plan, out)

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from citysplat_core.mapping.gps_stats import contradicts, measure_gps, residuals
 
 _DRIVE = ("sequence_id", "captured_at")
+_PLACE = ("east_m", "north_m", "up_m")
 
 
 def count_city(cameras: pd.DataFrame, plan: pd.DataFrame) -> dict[str, int | float | str]:
@@ -51,13 +53,19 @@ def describe_city(cameras: pd.DataFrame, plan: pd.DataFrame) -> dict[str, Any]:
     return {"boxes": boxes, "position_contradicted": named}
 
 
-def with_drives(plan: pd.DataFrame, plan_images: Path) -> pd.DataFrame:
-    """Add sequence_id and captured_at to the plan's photos, if the plan knows them.
+def read_planned(plan_images: Path) -> pd.DataFrame:
+    """Read the photos of a plan, with their drives if the plan knows them.
 
     Args:
-        plan: ``images.parquet`` of the plan.
-        plan_images: The file it was read from; ``catalog_by_box.parquet`` lies beside it.
+        plan_images: ``images.parquet`` of the plan; ``catalog_by_box.parquet`` lies beside it.
+
+    Returns:
+        Its columns; positions that are not finite are NaN. sequence_id and captured_at are added
+        from the catalog's rows.
     """
+    plan = pd.read_parquet(plan_images)
+    places = plan[list(_PLACE)].astype(float)
+    plan[list(_PLACE)] = places.where(np.isfinite(places))
     beside = plan_images.with_name("catalog_by_box.parquet")
     if not beside.is_file() or not set(_DRIVE) <= set(pq.read_schema(beside).names):
         return plan

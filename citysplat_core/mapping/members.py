@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from citysplat_core.errors import MappingError
 from citysplat_core.features import image_name
@@ -49,7 +50,7 @@ def choose_images(
         )
     tables = []
     for key, path in sorted(box_images.items()):
-        table = pd.read_parquet(path / "images.parquet")
+        table = _read_photos(path / "images.parquet", key)
         table = table[table["status"] == "ok"]
         if key != box:
             table = table[table["colmap_id"].isin(guests.loc[guests["box"] == key, "colmap_id"])]
@@ -59,6 +60,18 @@ def choose_images(
     place = rows[["east_m", "north_m", "up_m"]].astype(float)
     rows[["east_m", "north_m", "up_m"]] = place.where(np.isfinite(place))
     return rows
+
+
+def _read_photos(file: Path, box: str) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, pa.ArrowException) as error:
+        raise MappingError(
+            f"{file} cannot be read ({' '.join(str(error).split())})",
+            expected="the table of photos of a finished box_images",
+            fix="Restore it (`citysplat restore`), or materialize box_images of this box again.",
+            box=box,
+        ) from error
 
 
 def with_sources(images: pd.DataFrame, plan_images: Path | None) -> pd.DataFrame:

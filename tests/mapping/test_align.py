@@ -165,3 +165,55 @@ def test_a_missing_model_is_an_error(make_street, make_artifacts, fresh):
     artifacts = make_artifacts(make_street(n_photos=2))
     with pytest.raises(MappingError, match=r"components\.parquet does not exist"):
         align(artifacts, {"030": fresh("nothing")}, fresh("out"))
+
+
+def align_with(models, plan, out):
+    plan.to_parquet(out.parent / "plan_of_this_test.parquet")
+    return align_city(
+        sparse_models=models,
+        plan_images=out.parent / "plan_of_this_test.parquet",
+        frame=FRAME,
+        out=out,
+        work=out,
+        settings=AlignSettings(),
+        n_threads=1,
+        progress=no_progress,
+    )
+
+
+def test_a_position_wrong_by_a_kilometre_moves_no_box_and_is_named(city, fresh):
+    artifacts, models, whole, _ = city
+    plan = pd.read_parquet(artifacts.plan_images)
+    wrong = artifacts.street.ids[20]
+    plan.loc[plan["colmap_id"] == wrong, "east_m"] += 1000.0
+    out = fresh("wrong")
+    report = align_with(models, plan, out)
+    names = ["east_m", "north_m", "up_m"]
+    moved = read_aligned(out)[names].to_numpy() - read_aligned(whole)[names].to_numpy()
+    assert np.linalg.norm(moved, axis=1).max() < 0.5
+    told = json.loads((out / "report.json").read_text())
+    assert [p["image_id"] for p in told["position_contradicted"]] == [f"photo{wrong}"]
+    assert report.counts["extent_m"] == pytest.approx(report.counts["gps_extent_m"], rel=0.1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_positions_that_are_not_finite_stop_no_alignment(city, fresh, value):
+    artifacts, models, _, _ = city
+    plan = pd.read_parquet(artifacts.plan_images)
+    plan.loc[plan["colmap_id"].isin(artifacts.street.ids[5:40]), ["east_m", "north_m"]] = value
+    out = fresh("bad")
+    report = align_with(models, plan, out)
+    cameras = read_aligned(out)
+    assert len(cameras) == 48
+    assert np.isfinite(cameras[["east_m", "north_m", "up_m"]].to_numpy()).all()
+    assert "NaN" not in (out / "report.json").read_text()
+    assert report.counts["seam_after_median_m"] < 0.5
+
+
+def test_the_report_tells_each_box(city):
+    _, _, out, report = city
+    told = json.loads((out / "report.json").read_text())["boxes"]
+    assert [row["box"] for row in told] == ["030", "031", "032"]
+    assert sum(row["n_planned"] for row in told) == report.counts["n_planned"] == 48
+    assert all(row["registered_share"] == 1.0 for row in told)
+    assert report.counts["registered_share"] == 1.0

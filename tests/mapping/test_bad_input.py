@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -204,8 +203,13 @@ def test_damaged_models_of_an_earlier_run_are_mapped_again(street, make_artifact
     assert "mapped again" in caplog.text
 
 
-def test_missing_cameras_are_an_error(street, make_artifacts, fresh):
+@pytest.mark.parametrize("size", [None, 0, 300])
+def test_a_lost_or_damaged_table_of_photos_is_named(street, make_artifacts, fresh, size):
     artifacts = make_artifacts(street)
-    shutil.rmtree(artifacts.box_images["030"])
-    with pytest.raises((MappingError, FileNotFoundError)):
+    file = artifacts.box_images["030"] / "images.parquet"
+    if size is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(MappingError, match=r"Box 030: .*images\.parquet cannot be read"):
         solve(artifacts, fresh)
