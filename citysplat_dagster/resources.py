@@ -25,6 +25,7 @@ from citysplat_core.storage import (
     record_failure,
 )
 from citysplat_core.storage.object_store import ObjectStore
+from citysplat_dagster.forebears import forebears
 from citysplat_dagster.machine import machine_dir
 from citysplat_dagster.rates import Rate
 from citysplat_dagster.recipes import RECIPES
@@ -114,18 +115,22 @@ class CityResource:
         """Give an artifact that must be there."""
         return self.store.need(asset, partition)
 
-    def earlier(self, asset: str, partition: str = "") -> Path | None:
+    def earlier(self, asset: str, partition: str) -> Path | None:
         """Give the folder of the version in force while the next is made; None if there is none.
 
-        A step takes results over from it. One that is damaged only costs that: it is said in the
-        log, and everything is made anew.
+        A step takes results over from it. For a box that was cut out of a larger one, or a fringe
+        between such, it is what the larger one had. A version that is damaged only costs that: it
+        is said in the log, and everything is made anew.
         """
-        try:
-            found = self.find(asset, partition)
-        except StorageError as error:
-            log.warning("Nothing is taken over for %s %s: %s", asset, partition, error)
-            return None
-        return found.path if found else None
+        for name, key in forebears(asset, partition):
+            try:
+                found = self.find(name, key)
+            except StorageError as error:
+                log.warning("Nothing is taken over from %s %s: %s", name, key, error)
+                continue
+            if found is not None:
+                return found.path
+        return None
 
     def produce(
         self,
