@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.spatial.transform import Rotation
 
-from citysplat_core.errors import MappingError
+from citysplat_core.errors import MappingError, StorageError
 from citysplat_core.geography import CityFrame
 from citysplat_core.imagery.export_layers import Layer
 from citysplat_core.imagery.geoparquet import ROWS_AT_ONCE, points_of
@@ -99,15 +99,13 @@ def read_poses(
 
     Raises:
         MappingError: The alignment's table is missing.
+        StorageError: The catalog is of another version.
     """
     cameras = read_aligned(city_alignment)
     gps = pd.read_parquet(plan_images, columns=["colmap_id", "east_m", "north_m", "up_m"])
     names = {"east_m": "gps_east_m", "north_m": "gps_north_m", "up_m": "gps_up_m"}
     table = cameras.merge(gps.rename(columns=names), on="colmap_id", how="left")
-    told_names = ["image_id", "captured_at", *_TEXTS]
-    found = pq.read_schema(catalog).names
-    told = pd.read_parquet(catalog, columns=[name for name in told_names if name in found])
-    table = table.merge(told.reindex(columns=told_names), on="image_id", how="left")
+    table = table.merge(_credits(catalog), on="image_id", how="left")
     table = table.sort_values(["box", "colmap_id"], ignore_index=True)
     errors = GpsErrors(settings.gps_sigma_m, settings.gps_sigma_up_m, settings.up_sigma_deg)
     horizontal, vertical = estimate_accuracy(table, errors)
@@ -122,6 +120,19 @@ def read_poses(
         gps_residual_up_m=(table["up_m"] - table["gps_up_m"]).abs(),
     )[POSE_SCHEMA.names]
     return rows
+
+
+def _credits(catalog: Path) -> pd.DataFrame:
+    """Read who took which photo when."""
+    names = ["image_id", "captured_at", *_TEXTS]
+    missing = sorted({*names, "creator_id"} - set(pq.read_schema(catalog).names))
+    if missing:
+        raise StorageError(
+            f"{catalog} lacks {', '.join(missing)}",
+            expected="an image_catalog of this version of CitySplat",
+            fix="Materialize image_catalog again (`citysplat run`).",
+        )
+    return pd.read_parquet(catalog, columns=names)
 
 
 def _angles(table: pd.DataFrame, frame: CityFrame) -> Floats:

@@ -159,6 +159,17 @@ def test_a_pose_says_where_the_photo_was_taken_and_where_it_looks(city, tmp_path
     assert (claimed > 2.0).all()  # one sequence: its shared error cannot be seen
 
 
+def test_a_catalog_of_another_version_is_told(city, tmp_path):
+    file = city[1].need("image_catalog").path / "catalog.parquet"
+    kept = file.read_bytes()
+    pq.write_table(pq.read_table(file).drop_columns(["licence"]), file)
+    try:
+        with pytest.raises(StorageError, match=r"catalog\.parquet lacks licence"):
+            export(city, "poses", tmp_path / "p.csv")
+    finally:
+        file.write_bytes(kept)
+
+
 def test_poses_of_a_box_are_those_of_its_own_photos(city, tmp_path):
     assert export(city, "poses", tmp_path / "a.csv", box="031") == "15 poses"
     assert set(pd.read_csv(tmp_path / "a.csv", dtype={"box": str})["box"]) == {"031"}
