@@ -52,6 +52,8 @@ def judge_pairs(
     settings: MatchingSettings,
     *,
     far: NDArray[np.bool_] | None = None,
+    refused: NDArray[np.object_] | None = None,
+    proven: NDArray[np.bool_] | None = None,
 ) -> Verdict:
     """Test every verified pair against GPS, headings and the rotations of all other pairs.
 
@@ -61,22 +63,25 @@ def judge_pairs(
         settings: Limits of the tests.
         far: Pairs that may be as far apart as ``retrieval_distance_m``, shape (E,): those that look
             alike and face one surface, as across a valley. None: no pair.
+        refused: Reasons of pairs that are refused already, "" for others, shape (E,).
+        proven: Pairs whose single matches prove them: only their distance is asked, shape (E,).
 
     Returns:
         One verdict an edge; the same input gives the same verdict.
     """
-    reasons = np.full(len(edges), "", dtype=object)
+    reasons = np.full(len(edges), "", dtype=object) if refused is None else refused.copy()
+    known = np.zeros(len(edges), dtype=bool) if proven is None else proven
     first, second = edges.rows[:, 0], edges.rows[:, 1]
     move = photos.east_north_m[second] - photos.east_north_m[first]
     distance_m = np.hypot(move[:, 0], move[:, 1])
     reach_m = np.full(len(edges), settings.max_verified_distance_m)
     if far is not None:
         reach_m[far] = max(settings.retrieval_distance_m, settings.max_verified_distance_m)
-    reasons[distance_m > reach_m] = "distance"
+    reasons[(reasons == "") & (distance_m > reach_m)] = "distance"
     weak = ~_of_one_sequence(photos, edges) & (edges.n_inliers < settings.min_inliers_across)
-    reasons[(reasons == "") & weak] = "weak"
+    reasons[(reasons == "") & weak & ~known] = "weak"
     headings = settle_headings(photos, edges.select(reasons == ""))
-    excused = _excuses(photos, edges)
+    excused = {test: pairs | known for test, pairs in _excuses(photos, edges).items()}
     turned = heading_errors_deg(headings.heading_deg, edges) > settings.max_heading_error_deg
     reasons[(reasons == "") & turned & ~excused["heading"]] = "heading"
     notes = []

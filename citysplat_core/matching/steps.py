@@ -1,6 +1,7 @@
 """The two steps of matching: inside a box, and across the fringe between two boxes."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,22 +18,24 @@ from citysplat_core.features import (
 )
 from citysplat_core.matching.budget import Proposals, nothing
 from citysplat_core.matching.expansion import expand_in_rounds
-from citysplat_core.matching.gates import Verdict, judge_pairs
+from citysplat_core.matching.gates import Verdict
 from citysplat_core.matching.headings import compass_that_follows_motion
+from citysplat_core.matching.inliers import read_graph
+from citysplat_core.matching.judging import judge_matches, write_kept_matches
 from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.picture import draw_match_graph
 from citysplat_core.matching.report import counts_of, summarize_graph, summarize_pairs
 from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs, retrieved_among
 from citysplat_core.matching.table import (
-    enter_refusals,
+    enter_judgement,
     enter_results,
     pairs_to_try,
     tabulate_proposals,
 )
 from citysplat_core.matching.tried import FILE as TRIED
 from citysplat_core.matching.tried import TriedPairs, read_tried, write_tried
-from citysplat_core.matching.verify import match_pairs, read_edges
+from citysplat_core.matching.verify import match_pairs
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress, StepReport, published, write_json
 
@@ -52,6 +55,7 @@ class _Task:
     out: Path
     empty_reason: str
     earlier: Path | None
+    judged: tuple[Path, ...] = ()
 
 
 def match_box(  # noqa: PLR0913 - an artifact's step, with what it may take over
@@ -129,6 +133,7 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
     n_threads: int,
     progress: Progress,
     earlier: Path | None = None,
+    matches: Sequence[Path] = (),
 ) -> StepReport:
     """Match the photos on both sides of a border: the artifact ``fringe_matches``.
 
@@ -146,6 +151,8 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         progress: Called after every chunk of pairs.
         earlier: An earlier version of the artifact: the results of its pairs of unchanged photos
             are taken over, only the others are compared. The result is the same without it.
+        matches: The artifacts ``box_matches`` of the two boxes: their pairs say how far away things
+            are, without which the pairs across the border are judged by their poses alone.
 
     Returns:
         Counts of pairs. Skipped, with the reason, if a side has no usable photo near the border
@@ -190,6 +197,7 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         out=out,
         empty_reason=reason,
         earlier=earlier,
+        judged=tuple(folder / "matches.db" for folder in matches),
     )
     return _match_and_write(task, settings, n_threads, progress)
 
@@ -246,15 +254,19 @@ def _match_and_write(
         photos, task.heading_deg, task.proposals, verified_inliers, settings, across=task.across
     )
     table = _compare(task, proposals, known, settings, n_threads, progress)
-    edges = read_edges(database, photos.colmap_id)
-    verdict = judge_pairs(photos, edges, settings, far=retrieved_among(proposals, edges))
+    graph = read_graph([database, *task.judged], photos.colmap_id)
+    judgement = judge_matches(
+        photos, graph.edges, graph.inliers, settings,
+        far=retrieved_among(proposals, graph.edges), accepted=graph.source > 0,
+    )  # fmt: skip
     n_reused = known.count(pairs_to_try(table))
     n_tried = write_tried(task.out / TRIED, database, known)
-    table = enter_refusals(table, photos, edges, verdict.reasons)
+    table = enter_judgement(table, photos, graph, judgement)
     _write_database(database, task.out / "matches.db", table)
+    write_kept_matches(task.out / "matches.db", photos.colmap_id, graph, judgement)
     with published(task.out / "pairs.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
-    counts = _write_report(task, proposals, table, verdict, settings)
+    counts = _write_report(task, proposals, table, judgement.verdict, settings)
     skipped = task.empty_reason
     if not skipped and not counts["pairs_verified"]:
         skipped = f"none of {counts['pairs_proposed']} proposed pairs could be verified"

@@ -9,6 +9,8 @@ import pycolmap
 
 from citysplat_core.features import read_pair_counts
 from citysplat_core.matching.budget import Proposals, bit_of
+from citysplat_core.matching.inliers import Graph
+from citysplat_core.matching.judging import Judgement
 from citysplat_core.matching.pairs import wrap_deg
 from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.verify import Edges
@@ -124,3 +126,22 @@ def enter_refusals(
         ),
         reason=pd.array(np.where(hit, found, table["reason"].to_numpy(dtype=object)), dtype="str"),
     )
+
+
+def enter_judgement(
+    table: pd.DataFrame, photos: Photos, graph: Graph, judgement: Judgement
+) -> pd.DataFrame:
+    """Write refusals into the table, and how many matches the other pairs have left."""
+    table = enter_refusals(table, photos, graph.edges, judgement.verdict.reasons)
+    ids = photos.colmap_id[graph.edges.rows]
+    left = pd.DataFrame(
+        {
+            "colmap_id_a": ids.min(axis=1).astype(np.int32),
+            "colmap_id_b": ids.max(axis=1).astype(np.int32),
+            "left": judgement.n_kept(graph.inliers),
+        }
+    )
+    joined = table[["colmap_id_a", "colmap_id_b"]].merge(left, how="left")["left"].to_numpy()
+    keeps = (table["state"] == "verified").to_numpy() & np.isfinite(joined)
+    n_inliers = np.where(keeps, np.nan_to_num(joined), table["n_inliers"].to_numpy())
+    return table.assign(n_inliers=n_inliers.astype(np.int32))

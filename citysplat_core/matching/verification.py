@@ -10,11 +10,12 @@ from citysplat_core.errors import MatchingError
 from citysplat_core.features import pair_id_of, read_pair_counts
 from citysplat_core.matching import chunks
 from citysplat_core.matching.chunks import chunks_of, order_pairs
-from citysplat_core.matching.gates import judge_pairs
 from citysplat_core.matching.geometries import Pair, fit_geometries, forget_geometries
+from citysplat_core.matching.inliers import read_graph
+from citysplat_core.matching.judging import judge_matches
 from citysplat_core.matching.photos import Photos
-from citysplat_core.matching.table import enter_refusals, enter_results
-from citysplat_core.matching.verify import finished_pairs, read_edges
+from citysplat_core.matching.table import enter_judgement, enter_results
+from citysplat_core.matching.verify import finished_pairs
 from citysplat_core.settings import MatchingSettings
 from citysplat_core.storage import Progress, no_progress
 
@@ -71,11 +72,9 @@ def verify_pairs(
     table = enter_results(_table_of(wanted), database, settings)
     if photos is None:
         return table
-    edges = read_edges(database, photos.colmap_id)
-    asked = [tuple(pair) in wanted for pair in photos.colmap_id[edges.rows].tolist()]
-    edges = edges.select(np.array(asked, dtype=bool))
-    verdict = judge_pairs(photos, edges, settings)
-    return enter_refusals(table, photos, edges, verdict.reasons)
+    graph = read_graph([database], photos.colmap_id)
+    judgement = judge_matches(photos, graph.edges, graph.inliers, settings)
+    return enter_judgement(table, photos, graph, judgement)
 
 
 def _refuse_strangers(database: Path, photos: Photos) -> None:

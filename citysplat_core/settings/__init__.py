@@ -123,10 +123,14 @@ class MatchingSettings(StepSettings):
     ``sift`` or ``lighterglue`` that one only; ``hloc:NAME`` for features of hloc."""
     max_ratio: float = Field(0.8, gt=0, lt=1)
     """Lowe's ratio: best distance over second best."""
-    min_inliers: int = Field(20, ge=8)
+    min_inliers: int = Field(15, ge=8)
     """Fewest inliers of a verified pair."""
     min_inliers_across: int = Field(30, ge=8)
-    """Fewest inliers of a verified pair whose photos are not of one sequence."""
+    """Fewest inliers of a pair of two sequences whose single matches cannot be tested."""
+    min_agreeing_matches: int = Field(8, ge=4)
+    """Fewest matches of a pair that both photos must put in one place on the map."""
+    min_agreeing_share: float = Field(0.3, ge=0, le=1)
+    """Smallest share of such matches among those of a pair that can be tested."""
     max_verified_distance_m: float = Field(60.0, gt=0)
     """A verified pair whose GPS positions are farther apart is refused, metres."""
     max_heading_error_deg: float = Field(60.0, gt=0, le=180)

@@ -77,6 +77,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
         deps=[
             dg.AssetDep("box_images", partition_mapping=from_boxes),
             dg.AssetDep("box_features", partition_mapping=from_boxes),
+            dg.AssetDep("box_matches", partition_mapping=from_boxes),
         ],
         code_version=RECIPES["fringe_matches"].code_version(settings),
         check_specs=[
@@ -92,6 +93,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
         sides = fringe.split("--")
         images = [city.need("box_images", box) for box in sides]
         features = [city.need("box_features", box) for box in sides]
+        matches = [city.need("box_matches", box) for box in sides]
         plan = city.need("box_plan")
         made = city.produce(
             context,
@@ -99,6 +101,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
                 "members": fringe_members(plan.path, fringe),
                 **{f"images {a.partition}": a.version for a in images},
                 **{f"features {a.partition}": a.version for a in features},
+                **{f"matches {a.partition}": a.version for a in matches},
             },
             build=lambda out, work, progress: match_fringe(
                 fringe,
@@ -113,6 +116,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
                 n_threads=city.threads,
                 progress=progress,
                 earlier=city.earlier("fringe_matches", fringe),
+                matches=[artifact.path for artifact in matches],
             ),
         )
         drop_used_descriptors(city, sides)

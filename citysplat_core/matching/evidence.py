@@ -1,0 +1,211 @@
+"""What every single match of the verified pairs says for or against its pair.
+
+Look-alike houses pass every test of two images, and a street of them gives a two-view geometry of
+which half the matches are true. So each match is asked by itself: do both photos put its point in
+one place on the map? Positions and headings are those that most pairs agree on.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citysplat_core.matching.consensus import measure_offsets, settle_positions
+from citysplat_core.matching.depths import find_depths
+from citysplat_core.matching.headings import settle_headings
+from citysplat_core.matching.inliers import Inliers
+from citysplat_core.matching.pairs import NO_SEQUENCE, wrap_deg
+from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.surroundings import MatchDepths, complete_depths
+from citysplat_core.matching.verify import Edges
+from citysplat_core.matching.yaws import Yaws, solve_yaws
+
+_NEAR_STEPS: Final = 8
+"""Photos this near in their sequence lend each other depths."""
+_SHORTEST_M: Final = 1.0
+_MOST_TURN_ERROR_DEG: Final = 4.0
+_MOST_DIRECTION_ERROR_DEG: Final = 20.0
+_STEP_ERROR_M: Final = 1.5
+_PLACE_SIGMA_M: Final = 0.6
+"""Error of a place by the corrected positions of two photos."""
+_HEADING_SIGMA: Final = 0.025
+"""Error of a place by headings, as a share of its distance: about 1.4 degrees."""
+_SIGMAS: Final = 3.0
+_CLOSE_M: Final = 3.5
+"""Photos this near see anything but the nearest in one direction, whatever its depth."""
+_NEAREST_THING_M: Final = 5.0
+_CLOSE_SLACK_M, _CLOSE_SLACK_DEG = 0.7, 2.0
+_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Verdicts on matches, and what they rest on.
+
+    Attributes:
+        verdict: 1 for, -1 against, 0 nobody can tell, shape (M,).
+        n_for: Matches of each pair that agree, shape (E,).
+        n_against: Matches that do not, shape (E,).
+        yaws: Headings of all photos.
+        correction_m: East and north to be added to the GPS positions, shape (N, 2).
+        steps: Photos from one to the other along a sequence, 0 for pairs of two, shape (E,).
+    """
+
+    verdict: NDArray[np.int8]
+    n_for: NDArray[np.int64]
+    n_against: NDArray[np.int64]
+    yaws: Yaws
+    correction_m: NDArray[np.float64]
+    steps: NDArray[np.int64]
+
+    @property
+    def share_for(self) -> NDArray[np.float64]:
+        """Share of the matches that agree among those that can tell, 0 if none can, shape (E,)."""
+        return np.asarray(self.n_for / np.maximum(self.n_for + self.n_against, 1))
+
+
+def weigh_matches(
+    photos: Photos, edges: Edges, inliers: Inliers, *, gps_sigma_m: float, max_distance_m: float
+) -> Evidence:
+    """Ask every match of every pair whether its two photos put it in one place.
+
+    Args:
+        photos: The photos, with GPS and compass.
+        edges: Verified pairs.
+        inliers: All their inlier matches.
+        gps_sigma_m: Error of a position against another's, metres.
+        max_distance_m: Pairs farther apart do not vote on positions.
+    """
+    steps, along = sequence_steps(photos, edges)
+    neighbours = (steps > 0) & (steps <= _NEAR_STEPS)
+    start = settle_headings(photos, edges.select(neighbours)).heading_deg
+    yaws = solve_yaws(photos, edges, neighbours, start)
+    first, second = edges.rows.T
+    distance_m = np.hypot(*(photos.east_north_m[second] - photos.east_north_m[first]).T)
+    slack = np.degrees(np.arctan2(_STEP_ERROR_M, distance_m)) + _MOST_DIRECTION_ERROR_DEG
+    usable = neighbours & (distance_m > _SHORTEST_M)
+    usable &= yaws.turn_error_deg < _MOST_TURN_ERROR_DEG
+    usable &= ~(yaws.direction_error_deg > slack)
+    depths = complete_depths(edges, inliers, find_depths(edges, inliers, usable, steps, distance_m))
+    scene = _Scene(photos.east_north_m, yaws.heading_deg, edges, inliers, depths)
+    asked = distance_m < max_distance_m
+    correction = _settle(scene, asked, along, gps_sigma_m)
+    verdict = np.where(scene.deviation(correction) < _SIGMAS, 1, -1).astype(np.int8)
+    verdict[np.isnan(scene.deviation(correction))] = 0
+    of_usable = usable[inliers.edge]
+    verdict[of_usable] = depths.verdict[of_usable]
+    close = (verdict == 0) & (distance_m < _CLOSE_M)[inliers.edge]
+    verdict[close] = np.where(scene.looks_alike(correction, distance_m), 1, -1)[close]
+    return Evidence(
+        verdict=verdict,
+        n_for=np.bincount(inliers.edge, verdict > 0, len(edges)).astype(np.int64),
+        n_against=np.bincount(inliers.edge, verdict < 0, len(edges)).astype(np.int64),
+        yaws=yaws, correction_m=correction, steps=steps,
+    )  # fmt: skip
+
+
+def sequence_steps(photos: Photos, edges: Edges) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many photos each pair is apart in its sequence, and who follows whom.
+
+    Returns:
+        Steps, 0 for pairs of two sequences, shape (E,); rows (i, j), shape (S, 2).
+    """
+    order = np.lexsort((np.arange(len(photos)), photos.captured_at, photos.sequence))
+    rank = np.empty(len(photos), dtype=np.int64)
+    rank[order] = np.arange(len(photos))
+    number = photos.sequence[edges.rows]
+    same = (number[:, 0] == number[:, 1]) & (number[:, 0] != NO_SEQUENCE)
+    steps = np.where(same, np.abs(rank[edges.rows[:, 1]] - rank[edges.rows[:, 0]]), 0)
+    ordered = photos.sequence[order]
+    follows = (ordered[1:] == ordered[:-1]) & (ordered[1:] != NO_SEQUENCE)
+    return steps, np.stack([order[:-1][follows], order[1:][follows]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """Where photos put the points of their matches."""
+
+    gps_m: NDArray[np.float64]
+    heading_deg: NDArray[np.float64]
+    edges: Edges
+    inliers: Inliers
+    depths: MatchDepths
+
+    def rays(self) -> NDArray[np.float64]:
+        """Horizontal directions of both keypoints, unit, shape (M, 2, 2)."""
+        angle = np.radians(self.heading_deg[self.edges.rows[self.inliers.edge]])
+        across = self.inliers.bearing[:, :, 0]
+        east = across * np.cos(angle) + np.sin(angle)
+        north = np.cos(angle) - across * np.sin(angle)
+        ray = np.stack([east, north], axis=2)
+        return np.asarray(ray / np.linalg.norm(ray, axis=2, keepdims=True))
+
+    def places(self, correction_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Place of each match by either photo, metres, shape (M, 2, 2)."""
+        position = (self.gps_m + correction_m)[self.edges.rows[self.inliers.edge]]
+        flat = np.hypot(1.0, self.inliers.bearing[:, :, 0]) * self.depths.depth_m
+        return np.asarray(position + self.rays() * flat[:, :, None])
+
+    def offsets(
+        self, correction_m: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Place by the second photo less place by the first, and its expected error."""
+        place = self.places(correction_m)
+        error = self.depths.depth_m * self.depths.sigma
+        heading = _HEADING_SIGMA * self.depths.depth_m.mean(axis=1)
+        sigma = np.sqrt(_PLACE_SIGMA_M**2 + heading**2 + (error**2).sum(axis=1))
+        return place[:, 1] - place[:, 0], sigma
+
+    def deviation(self, correction_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The worst disagreement on each match in expected errors, NaN without a depth, (M,)."""
+        offset, sigma = self.offsets(correction_m)
+        worst = np.hypot(*offset.T) / sigma
+        position = (self.gps_m + correction_m)[self.edges.rows[self.inliers.edge]]
+        place, ray = self.places(correction_m), self.rays()
+        parallax = np.abs(_cross(ray[:, 0], ray[:, 1]))
+        for side in (0, 1):  # as the other photo sees it, across its line of sight
+            seen = place[:, side] - position[:, 1 - side]
+            sight = ray[:, 1 - side]
+            range_m = np.hypot(*seen.T)
+            in_front = (seen * sight).sum(axis=1) > 0
+            aside = np.where(in_front, np.abs(_cross(seen, sight)), range_m)
+            along = self.depths.depth_m[:, side] * self.depths.sigma[:, side] * parallax
+            heading = _HEADING_SIGMA * range_m
+            worst = np.fmax(worst, aside / np.sqrt(_PLACE_SIGMA_M**2 + heading**2 + along**2))
+        return np.asarray(worst)
+
+    def looks_alike(
+        self, correction_m: NDArray[np.float64], distance_m: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Say which matches two photos at nearly one place see in one direction, shape (M,)."""
+        ray = self.rays()
+        angle = np.degrees(np.arctan2(_cross(ray[:, 0], ray[:, 1]), (ray[:, 0] * ray[:, 1]).sum(1)))
+        first, second = self.edges.rows.T
+        move = (self.gps_m + correction_m)[second] - (self.gps_m + correction_m)[first]
+        way_m = np.minimum(np.hypot(*move.T), distance_m) + _CLOSE_SLACK_M
+        limit = np.degrees(np.arctan2(way_m, _NEAREST_THING_M)) + _CLOSE_SLACK_DEG
+        return np.asarray(np.abs(wrap_deg(angle)) < limit[self.inliers.edge])
+
+
+def _settle(
+    scene: _Scene, asked: NDArray[np.bool_], along: NDArray[np.int64], gps_sigma_m: float
+) -> NDArray[np.float64]:
+    """Settle positions on all matches, then on those that agreed the last time."""
+    n_photos, n_edges = len(scene.gps_m), len(scene.edges)
+    offset, sigma = scene.offsets(np.zeros((n_photos, 2)))
+    heard = np.ones(len(offset), dtype=bool)
+    for _ in range(_ROUNDS):
+        voices = np.where(heard[:, None], offset, np.nan)
+        offsets = measure_offsets(scene.inliers.edge, voices, sigma, n_edges)
+        correction = settle_positions(
+            scene.edges, offsets, asked, along, n_photos, gps_sigma_m=gps_sigma_m
+        )
+        agrees = scene.deviation(correction) < _SIGMAS + 1.0
+        enough = np.bincount(scene.inliers.edge, agrees, n_edges) >= _SIGMAS + 1.0
+        heard = agrees | ~enough[scene.inliers.edge]
+    return correction
+
+
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

@@ -1,0 +1,145 @@
+"""What is kept of the verified pairs: which of them, and which of their matches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from citysplat_core.matching.evidence import Evidence, weigh_matches
+from citysplat_core.matching.gates import Verdict, judge_pairs
+from citysplat_core.matching.inliers import Graph, Inliers
+from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.verify import Edges
+from citysplat_core.settings import MatchingSettings
+
+_LEAST_TESTED: Final = 8
+"""Matches that must have something to say for the pair to count as tested."""
+_CLEAN_SHARE: Final = 0.97
+"""Matches that nobody can test stay if so many of the pair's others agree."""
+_NEXT_STEPS: Final = 2
+_MOST_TURN_ERROR_DEG: Final = 4.0
+_MOST_DIRECTION_ERROR_DEG: Final = 30.0
+PLACES: Final = "places"
+"""Reason: the two photos put what they both see in different places."""
+UNPROVEN: Final = "unproven"
+"""Reason: nothing that the pair matches stands anywhere by other pairs, though photos know much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is kept.
+
+    Attributes:
+        verdict: Reasons, one a pair, headings and notes.
+        is_kept: Matches that stay, all of refused pairs left out, shape (M,).
+        evidence: What single matches said.
+    """
+
+    verdict: Verdict
+    is_kept: NDArray[np.bool_]
+    evidence: Evidence
+
+    def n_kept(self, inliers: Inliers) -> NDArray[np.int64]:
+        """Count the matches of each pair that stay, shape (E,)."""
+        n_pairs = len(self.verdict.reasons)
+        return np.bincount(inliers.edge[self.is_kept], minlength=n_pairs).astype(np.int64)
+
+
+def judge_matches(
+    photos: Photos,
+    edges: Edges,
+    inliers: Inliers,
+    settings: MatchingSettings,
+    *,
+    far: NDArray[np.bool_] | None = None,
+    accepted: NDArray[np.bool_] | None = None,
+) -> Judgement:
+    """Judge pairs by their single matches, and those that cannot be by their poses.
+
+    Args:
+        photos: The photos, with GPS and compass.
+        edges: Verified pairs with relative poses.
+        inliers: All their inlier matches.
+        settings: Limits of the tests.
+        far: See `judge_pairs`.
+        accepted: Pairs that were judged before and stand, shape (E,); None: no pair.
+
+    Returns:
+        The judgement; the same input gives the same.
+    """
+    evidence = weigh_matches(
+        photos, edges, inliers,
+        gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
+    )  # fmt: skip
+    tested = evidence.n_for + evidence.n_against >= _LEAST_TESTED
+    stays = evidence.verdict > 0
+    stays |= (evidence.verdict == 0) & (~tested | (evidence.share_for >= _CLEAN_SHARE))[
+        inliers.edge
+    ]
+    stays |= (~tested)[inliers.edge]
+    n_left = np.bincount(inliers.edge, stays, len(edges))
+    proven = (
+        tested
+        & (evidence.n_for >= settings.min_agreeing_matches)
+        & (evidence.share_for >= settings.min_agreeing_share)
+        & (n_left >= settings.min_inliers)
+    )
+    reasons = np.full(len(edges), "", dtype=object)
+    reasons[tested & ~proven] = PLACES
+    reasons[~tested & _should_be_proven(photos, edges, inliers, evidence)] = UNPROVEN
+    if accepted is not None:
+        proven |= accepted
+        reasons[accepted] = ""
+        stays |= accepted[inliers.edge]
+    verdict = judge_pairs(photos, edges, settings, far=far, refused=reasons, proven=proven)
+    kept = np.array([not reason for reason in verdict.reasons], dtype=bool)
+    return Judgement(verdict=verdict, is_kept=stays & kept[inliers.edge], evidence=evidence)
+
+
+def _should_be_proven(
+    photos: Photos, edges: Edges, inliers: Inliers, evidence: Evidence
+) -> NDArray[np.bool_]:
+    """Say which pairs lack proof although both photos have places for what they see.
+
+    The next photos of a sequence are excused if their pose fits: the last house of a street is seen
+    from there alone.
+    """
+    said = np.abs(evidence.verdict).astype(np.float64)
+    told = np.zeros(len(photos))
+    for side in (0, 1):
+        told += np.bincount(edges.rows[inliers.edge, side], said, len(photos))
+    knows = told >= 4 * _LEAST_TESTED
+    yaws = evidence.yaws
+    fits = (evidence.steps > 0) & (evidence.steps <= _NEXT_STEPS)
+    fits &= yaws.turn_error_deg < _MOST_TURN_ERROR_DEG
+    fits &= ~(yaws.direction_error_deg > _MOST_DIRECTION_ERROR_DEG)
+    return np.asarray(knows[edges.rows].all(axis=1) & ~fits)
+
+
+def write_kept_matches(
+    database: Path, colmap_ids: NDArray[np.int64], graph: Graph, judgement: Judgement
+) -> None:
+    """Delete refused matches from the two-view geometries of pairs that stay.
+
+    Args:
+        database: COLMAP database; pairs that it lacks are passed over.
+        colmap_ids: Ids of the photos by row.
+        graph: Verified pairs and all their matches, as the database has them.
+        judgement: What is kept.
+    """
+    edges, inliers = graph.edges, graph.inliers
+    lost = np.bincount(inliers.edge[~judgement.is_kept], minlength=len(edges))
+    kept = np.array([not reason for reason in judgement.verdict.reasons], dtype=bool)
+    ends = np.searchsorted(inliers.edge, np.arange(len(edges) + 1))
+    with pycolmap.Database.open(database) as opened, pycolmap.DatabaseTransaction(opened):
+        for edge in np.flatnonzero(kept & (lost > 0)).tolist():
+            a, b = colmap_ids[edges.rows[edge]].tolist()
+            if not opened.exists_two_view_geometry(a, b):
+                continue
+            own = slice(ends[edge], ends[edge + 1])
+            geometry = opened.read_two_view_geometry(a, b)
+            geometry.inlier_matches = inliers.point[own][judgement.is_kept[own]].astype(np.uint32)
+            opened.update_two_view_geometry(a, b, geometry)
