@@ -25,6 +25,7 @@ from mapping_score import DEFINITIONS
 from mapping_town import (
     KEYS,
     MARKS,
+    judge_pairs,
     known,
     measure_ours,
     measure_peer,
@@ -50,16 +51,20 @@ def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
         row, extra = measure_ours(run, strategy)
         rows.append(row)
         seams = seams or extra
-    for pairs in asked.pairs:
+    for kind in asked.pairs:
         for peer in asked.peers:
-            sys.stderr.write(f"{peer} on {pairs} pairs\n")
-            rows.append(measure_peer(run, peer, pairs, asked.threads, asked.limit))
+            sys.stderr.write(f"{peer} on {kind} pairs\n")
+            rows.append(measure_peer(run, peer, kind, asked.threads, asked.limit))
     ours = values_of(rows[0]) | {key: known(value) for key, value in seams.items()}
     sys.stdout.write(
         f"{asked.photos} photos in {len(run.city.boxes)} boxes, positions by {asked.positions},"
         f" {len(run.wanted)} connectable; a peer's time limit is {asked.limit} s\n"
         f"{DEFINITIONS}\n{table_of(rows)}\n"
     )
+    pairs = judge_pairs(run)
+    for kind, counts in pairs.items():
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+        sys.stdout.write(f"{kind} pairs: {told}\n")
     sys.stdout.write("".join(f"{k:18s} {ours[k]!s:>8}  mark {MARKS[k]}\n" for k in KEYS) + "\n")
     return {
         **{key: ours[key] for key in KEYS},
@@ -70,6 +75,7 @@ def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
         "n_connectable": len(run.wanted),
         "positions": asked.positions,
         "peer_limit_s": asked.limit,
+        "pairs": pairs,
         "rows": {row.name: values_of(row) for row in rows},
     }
 

@@ -19,6 +19,7 @@ from mapping_peers import (
     run_peer,
 )
 from mapping_score import (
+    MOST_TURN_DEG,
     MapScores,
     Solved,
     connectable,
@@ -50,6 +51,7 @@ MARKS = {
     "registered_share": ">= 0.95", "gross_errors": "0", "rel_inside_m": "<= 0.10",
     "rel_across_m": "<= 0.3", "rel_across_p95_m": "<= 1", "abs_m": "<= 1.5", "seam_m": "<= 0.05",
 }  # fmt: skip
+DATABASES = {"gated": "matches", "ungated": "raw"}
 _PHOTOS = ("box/photos/*.jpg", "depth/*.npy")
 
 
@@ -157,6 +159,18 @@ def _connectable(folder: Path, box: TownBox, city: City, n_threads: int, tell: T
     return set(pd.read_parquet(kept)["colmap_id"].tolist())
 
 
+def judge_pairs(run: TownRun) -> dict[str, dict[str, int]]:
+    """Count the pairs that CitySplat keeps and those before its gates, and how many are wrong."""
+    found = {}
+    for kind, name in DATABASES.items():
+        labels = label_pairs(whole_database(run.city, name), run.box.sights)
+        false = 2 * labels["n_true"] < labels["n"]
+        turned = ~false & (labels["turn_error_deg"] > MOST_TURN_DEG)
+        counts = {"verified": len(labels), "false": int(false.sum())}
+        found[kind] = {**counts, "wrong_turn": int(turned.sum())}
+    return found
+
+
 def measure_ours(run: TownRun, strategy: str) -> tuple[Row, dict[str, float]]:
     """Solve and align with one of CitySplat's strategies; give its row and the seams."""
     settings = MappingSettings.model_validate({"strategy": strategy})
@@ -199,7 +213,7 @@ def measure_peer(run: TownRun, mapper: str, pairs: str, n_threads: int, limit_s:
         n_threads: Threads of the mapper.
         limit_s: See `run_peer`.
     """
-    database = whole_database(run.city, "matches" if pairs == "gated" else "raw")
+    database = whole_database(run.city, DATABASES[pairs])
     out = run.city.folder / "matches" / "peers" / f"{mapper}-{pairs}"
     done: PeerRun = run_peer(mapper, database, out, n_threads=n_threads, limit_s=limit_s)
     by_ours = cameras_of(placed(done.models, run.gps, by_gravity))
