@@ -67,15 +67,15 @@ def measure_growth(
     )
     first, middle, last = rows[0], rows[1], rows[-1]
     figures: dict[str, float | list[dict[str, float]] | None] = {
-        "growth_ratio": _ratio(last, middle, "cpu_s"),
-        "growth_ratio_wall": _ratio(last, middle, "wall_s"),
+        "growth_ratio": growth_of(last, middle, "cpu_s"),
+        "growth_ratio_wall": growth_of(last, middle, "wall_s"),
         "rss_growth_ratio": round(last["rss_mb"] / first["rss_mb"], 3),
         "growth": rows,
     }
     return DEFINITIONS + "\n" + head + "\n".join(lines) + "\n", figures
 
 
-def _ratio(large: dict[str, float], small: dict[str, float], name: str) -> float:
+def growth_of(large: dict[str, float], small: dict[str, float], name: str) -> float:
     """Divide what a photo costs in the large city by what it costs in the small one."""
     return round(large[name] / large["n_photos"] / (small[name] / small["n_photos"]), 3)
 
@@ -108,7 +108,7 @@ def _make(folder: Path, size: tuple[int, int]) -> dict[str, float]:
 
 def _map(folder: Path, n_threads: int) -> dict[str, float]:
     """Map a city and say what it took; a finished one of the same code is not mapped again."""
-    start_mb = _peak_mb()
+    start_mb = peak_mb()
     frame = CityFrame(*json.loads((folder / "frame.json").read_text()))
     city = City(folder / "city", frame, n_threads)
     models = folder / "city" / "models-auto"
@@ -116,7 +116,7 @@ def _map(folder: Path, n_threads: int) -> dict[str, float]:
         shutil.rmtree(models, ignore_errors=True)  # the peak is that of all boxes
     mapped = map_city(city, MappingSettings(), AlignSettings())
     if not (models / "memory.json").exists():
-        memory = {"rss_mb": _peak_mb(), "start_mb": start_mb}
+        memory = {"rss_mb": peak_mb(), "start_mb": start_mb}
         (models / "memory.json").write_text(json.dumps(memory))
     cameras = mapped.cameras()
     parts = pd.Series(list(zip(cameras["solved_in"], cameras["component"], strict=True)))
@@ -133,7 +133,7 @@ def _map(folder: Path, n_threads: int) -> dict[str, float]:
     }
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Give the peak resident memory of this process since it began.
 
     Not from ``getrusage``: that remembers the parent process's size from before the start.

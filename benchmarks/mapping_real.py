@@ -134,10 +134,10 @@ def _measure_set(
             done = run_peer(peer, database, out, n_threads=n_threads, limit_s=limit_s)
             cost = Cost(cpu_s=done.cpu_s, wall_s=done.wall_s)
             rows.append(_row(f"{peer}, {kind}", done.models, gps, cost, done.note))
-    return {"n_photos": len(images), "rows": rows, **_compare(rows, matching, pairs)}
+    return {"n_photos": len(images), "rows": rows, **compare(rows, matching, pairs)}
 
 
-def _compare(rows: list[dict[str, Any]], matching: Cost, pairs: Cost) -> dict[str, Any]:
+def compare(rows: list[dict[str, Any]], matching: Cost, pairs: Cost) -> dict[str, Any]:
     """Name the best stock mapper and compare the time."""
     ours, stock = rows[0], rows[1:]
     known = {

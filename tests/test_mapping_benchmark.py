@@ -8,7 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pycolmap
 import pytest
+
+from citysplat_core.features import read_pair_counts
+from citysplat_core.simulation import build_town, plan_captures
+from citysplat_core.storage import no_progress
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 KEYS = {
@@ -21,9 +26,18 @@ KEYS = {
 def modules():
     sys.path.insert(0, str(BENCHMARKS))
     import mapping_city
+    import mapping_growth
+    import mapping_real
     import mapping_score
+    import point_town
 
-    yield SimpleNamespace(score=mapping_score, city=mapping_city)
+    yield SimpleNamespace(
+        score=mapping_score,
+        city=mapping_city,
+        growth=mapping_growth,
+        real=mapping_real,
+        points=point_town,
+    )
     sys.path.pop(0)
 
 
@@ -142,6 +156,84 @@ def test_a_finished_step_is_not_run_again(modules, tmp_path):
     assert modules.city.make(tmp_path / "step", build) == first
     assert len(ran) == 1
     assert not (tmp_path / "step" / "work").exists()
+
+
+@pytest.fixture(scope="module")
+def point_city(modules, tmp_path_factory):
+    settings = modules.points.point_settings(2, 1)
+    return modules.points.make_point_city(tmp_path_factory.mktemp("points"), settings)
+
+
+def pairs_of(city, key):
+    return read_pair_counts(city.at("matches", key) / "matches.db")
+
+
+def test_a_town_of_points_is_cut_into_the_boxes_that_are_asked_for(modules, point_city):
+    assert len(point_city.boxes) == 2
+    assert sum(box.n_images for box in point_city.plan.boxes) == 2 * modules.points.PHOTOS_A_BOX
+    inside = [pairs_of(point_city, box) for box in point_city.boxes]
+    assert all(len(pairs) > 60 for pairs in inside)
+    assert all((pairs["n_inliers"] >= 20).all() for pairs in inside)
+    assert len(pairs_of(point_city, point_city.plan.fringes[0].key)) > 3
+
+
+def test_keypoints_of_the_point_town_are_where_the_true_cameras_see_the_points(modules, point_city):
+    settings = modules.points.point_settings(2, 1)
+    town = build_town(settings)
+    captures = sorted(plan_captures(town), key=lambda capture: capture.image_id)
+    points, _ = modules.points.street_points(town)
+    box = point_city.boxes[0]
+    with pycolmap.Database.open(point_city.at("matches", box) / "matches.db") as database:
+        image = database.read_all_images()[5]
+        pixels = database.read_keypoints(image.image_id)[:, :2]
+    capture = captures[image.image_id - 1]
+    assert image.name == f"{capture.image_id}.jpg"
+    local = (points @ np.linalg.inv(town.town_from_enu).T - capture.centre) @ capture.rotation.T
+    local = local[(local[:, 2] > 2) & (local[:, 2] < 46)]
+    xy = local[:, :2] / local[:, 2:]
+    r2 = (xy**2).sum(axis=1, keepdims=True)
+    camera = capture.camera
+    seen = xy * camera.focal_px * (1 + camera.k1 * r2 + camera.k2 * r2**2)
+    seen += (camera.width / 2, camera.height / 2)
+    nearest = np.linalg.norm(pixels[:, None] - seen[None], axis=2).min(axis=1)
+    assert np.median(nearest) < 1.0
+
+
+def test_growth_is_counted_by_the_photo(modules):
+    large, small = {"cpu_s": 80.0, "n_photos": 4000}, {"cpu_s": 8.0, "n_photos": 500}
+    assert modules.growth.growth_of(large, small, "cpu_s") == pytest.approx(1.25)
+    assert modules.growth.peak_mb() > 50
+
+
+def row(mapper, registered, residual_m, cpu_s):
+    return {
+        "mapper": mapper, "registered": registered, "gps_residual_m": residual_m, "cpu_s": cpu_s
+    }  # fmt: skip
+
+
+def test_the_best_stock_mapper_has_most_photos_and_then_the_least_residual(modules):
+    cost = modules.city.Cost
+    rows = [
+        row("CitySplat", 29, 3.1, 1.0),
+        row("global, gated", 29, 3.0, 2.0),
+        row("incremental, exhaustive", 5, 0.9, 0.5),
+        row("hierarchical, exhaustive", 29, None, 0.1),
+    ]
+    found = modules.real.compare(rows, cost(cpu_s=9.0, wall_s=9), cost(cpu_s=40.0, wall_s=40))
+    assert found["best_stock"] == "global, gated"
+    assert found["time_ratio"] == 0.5
+    assert found["time_ratio_with_pairs"] == pytest.approx(10 / 11, abs=1e-3)
+    alone = modules.real.compare(rows[:1], cost(cpu_s=9, wall_s=9), cost(cpu_s=np.nan, wall_s=0))
+    assert alone["best_stock"] is None
+
+
+def test_a_set_of_photos_that_is_not_there_says_so(modules, tmp_path):
+    table, values = modules.real.measure_real(
+        tmp_path, tmp_path / "out", sets=("lund_street",), peers=[], n_threads=1, limit_s=1,
+        tell=lambda _: no_progress,
+    )  # fmt: skip
+    assert "skipped" in table
+    assert values["lund_street"] == {"skipped": "the photos are not there"}
 
 
 @pytest.mark.slow
