@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import citysplat_core
 from citysplat_core.features import (
@@ -29,20 +28,10 @@ from citysplat_core.features import (
 )
 from citysplat_core.geography import BoxPlan, CityFrame, load_plan
 from citysplat_core.geography.plan_boxes import plan_boxes
-from citysplat_core.mapping import (
-    align_city,
-    read_aligned,
-    read_overlaps,
-    read_registered,
-    read_transforms,
-    solve_box,
-)
 from citysplat_core.matching import match_box, match_fringe
 from citysplat_core.settings import (
-    AlignSettings,
     BoxSettings,
     FeatureSettings,
-    MappingSettings,
     MatchingSettings,
 )
 from citysplat_core.storage import Progress, StepReport, no_progress
@@ -250,95 +239,6 @@ def whole_database(city: City, name: str) -> Path:
     return whole
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mapped:
-    """A solved and aligned city.
-
-    Attributes:
-        models: Folder of each box's ``sparse_model``.
-        alignment: Folder of the ``city_alignment``.
-        cost: Of solving all boxes and aligning them.
-    """
-
-    models: dict[str, Path]
-    alignment: Path
-    cost: Cost
-
-    def cameras(self) -> pd.DataFrame:
-        """Read the aligned cameras, one a photo."""
-        return read_aligned(self.alignment)
-
-    def registrations(self) -> pd.DataFrame:
-        """Read every camera of every component, aligned: colmap_id, solved_in, component, place."""
-        names = ["east_m", "north_m", "up_m"]
-        tables = []
-        transforms = read_transforms(self.alignment)
-        for box, path in self.models.items():
-            rows = pd.concat([read_registered(path), read_overlaps(path)])
-            for component, group in rows.groupby("component"):
-                aligned = transforms[box, int(component)]
-                turned = aligned.scale * aligned.rotation.matrix()
-                table = group[["colmap_id", "component"]].assign(solved_in=box)
-                table[names] = group[names].to_numpy(float) @ turned.T + aligned.translation
-                tables.append(table)
-        empty = pd.DataFrame(columns=["colmap_id", "component", "solved_in", *names])
-        return pd.concat(tables, ignore_index=True) if tables else empty
-
-
-def map_city(
-    city: City, mapping: MappingSettings, align: AlignSettings, *, name: str = "auto"
-) -> Mapped:
-    """Solve every box and align them; finished boxes of the same code are not solved again.
-
-    Args:
-        city: The city, matched.
-        mapping: Settings of the models.
-        align: Settings of the alignment.
-        name: Under which the result is kept.
-    """
-    asset = f"models-{name}"
-    pairs = (city.folder / "matches" / "digest").read_text()
-    forget_if_changed(city.folder, asset, digest_of(mapping, align, "mapping", pairs))
-    costs = []
-    for box in city.boxes:
-        folder = city.folder / asset / box
-        if not (folder / "done.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)  # a box is measured whole
-        costs.append(make(folder, lambda out, work, box=box: _solve(city, box, out, work, mapping)))
-    models = {box: city.at(asset, box) for box in city.boxes}
-    costs.append(
-        make(
-            city.folder / asset / "alignment",
-            lambda out, work: align_city(
-                sparse_models=models, plan_images=city.folder / "plan" / "images.parquet",
-                frame=city.frame, out=out, work=work, settings=align, n_threads=city.n_threads,
-                progress=no_progress,
-            ),
-        )
-    )  # fmt: skip
-    cost = Cost(cpu_s=sum(c.cpu_s for c in costs), wall_s=sum(c.wall_s for c in costs))
-    return Mapped(models=models, alignment=city.at(asset, "alignment"), cost=cost)
-
-
-def _solve(city: City, box: str, out: Path, work: Path, settings: MappingSettings) -> StepReport:
-    """Solve a box as the asset ``sparse_model`` does."""
-    fringes = city.plan.fringes_of(box)
-    boxes = sorted({box, *(side for fringe in fringes for side in fringe.split("--"))})
-    return solve_box(
-        box,
-        box_images={key: city.at("box_images", key) for key in boxes},
-        box_matches=city.at("matches", box),
-        fringe_matches={key: city.at("matches", key) for key in fringes},
-        neighbour_matches={key: city.at("matches", key) for key in boxes if key != box},
-        fringe_images=city.fringe_images,
-        out=out,
-        work=work,
-        settings=settings,
-        n_threads=city.n_threads,
-        progress=city.tell(f"model of {box}"),
-    )
-
-
 def make(
     folder: Path,
     build: Callable[[Path, Path], StepReport],
@@ -392,8 +292,3 @@ def digest_of(*parts: Any) -> str:  # noqa: ANN401 - settings, or the name of a 
         else:
             digest.update(part.model_dump_json().encode())
     return digest.hexdigest()
-
-
-def solved_places(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Give the places of a table of cameras, metres, shape (N, 3)."""
-    return table[["east_m", "north_m", "up_m"]].to_numpy(float)

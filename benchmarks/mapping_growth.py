@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from mapping_city import City, map_city
+from mapping_city import City
+from mapping_models import map_city
 
 from citysplat_core.geography import CityFrame
 from citysplat_core.settings import AlignSettings, MappingSettings

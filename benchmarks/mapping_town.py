@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from mapping_city import City, map_city, match_city, plan_city, solved_places, whole_database
+from mapping_city import City, match_city, plan_city, whole_database
+from mapping_models import map_city, solved_places
 from mapping_peers import (
     PeerRun,
     Places,

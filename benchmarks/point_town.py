@@ -77,7 +77,7 @@ def make_point_city(folder: Path, settings: TownSettings) -> City:
         settings: From `point_settings`.
 
     Returns:
-        The city, ready for `mapping_city.map_city`.
+        The city, ready for `mapping_models.map_city`.
     """
     town = build_town(settings)
     captures = sorted(plan_captures(town), key=lambda capture: capture.image_id)
