@@ -39,7 +39,12 @@ from matching import progress_of
 HERE = Path(__file__).parent
 PARTS = ("town", "growth", "real", "update")
 STRATEGIES = ("auto", "incremental", "geographic", "global")
-STAGES = {"town": ("",), "matches": ("city/matches", "city/models-*"), "models": ("city/models-*",)}
+STAGES = {
+    "town": ("*",),
+    "matches": ("city/matches", "city/models-*", "*/pairs", "*/model"),
+    "models": ("city/models-*", "*/city/models-*", "*/model"),
+}
+"""What --fresh deletes in the folders of the parts that are run."""
 
 
 def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
@@ -133,26 +138,30 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return asked
 
 
+def _forget(place: Path | None, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns if place else ():
+        for each in list(place.glob(pattern)):
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
 def main() -> None:
     """Measure, print the tables and, last, the figures as one JSON line."""
     asked = parse()
     folder = asked.folder / f"map-{asked.photos}-{asked.width}px-{asked.positions}-z{asked.zoom}"
-    for pattern in STAGES[asked.fresh] if asked.fresh else ():
-        for each in folder.glob(pattern) if pattern else (folder,):
-            shutil.rmtree(each, ignore_errors=True)
+    places = {"town": folder, "growth": asked.folder / "map-growth"}
+    places["real"] = asked.folder / "map-real"
+    for part in asked.only if asked.fresh else ():
+        _forget(places.get(part), STAGES[asked.fresh])
     figures: dict[str, object] = dict.fromkeys((*KEYS, "growth_ratio", "rss_growth_ratio", "real"))
     if "town" in asked.only:
         figures |= measure_town(folder, asked)
     if "growth" in asked.only:
-        place = asked.folder / "map-growth"
-        if asked.fresh:
-            shutil.rmtree(place, ignore_errors=True)
-        table, growth = measure_growth(place, n_threads=asked.threads, quick=asked.quick)
+        table, growth = measure_growth(places["growth"], n_threads=asked.threads, quick=asked.quick)
         sys.stdout.write(table + "\n")
         figures |= growth
     if "real" in asked.only:
         table, figures["real"] = measure_real(
-            asked.data, asked.folder / "map-real", sets=tuple(asked.sets), peers=asked.peers,
+            asked.data, places["real"], sets=tuple(asked.sets), peers=asked.peers,
             n_threads=asked.threads, limit_s=asked.limit, tell=progress_of,
         )  # fmt: skip
         sys.stdout.write(table + "\n")
