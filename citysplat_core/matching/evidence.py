@@ -96,7 +96,7 @@ def weigh_matches(
     of_usable = usable[inliers.edge]
     verdict[of_usable] = depths.verdict[of_usable]
     close = (verdict == 0) & (distance_m < _CLOSE_M)[inliers.edge]
-    verdict[close] = np.where(scene.looks_alike(correction, distance_m), 1, -1)[close]
+    verdict[close] = scene.compare_directions(correction, distance_m)[close]
     return Evidence(
         verdict=verdict,
         n_for=np.bincount(inliers.edge, verdict > 0, len(edges)).astype(np.int64),
@@ -175,17 +175,21 @@ class _Scene:
             worst = np.fmax(worst, aside / np.sqrt(_PLACE_SIGMA_M**2 + heading**2 + along**2))
         return np.asarray(worst)
 
-    def looks_alike(
+    def compare_directions(
         self, correction_m: NDArray[np.float64], distance_m: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Say which matches two photos at nearly one place see in one direction, shape (M,)."""
+    ) -> NDArray[np.int8]:
+        """Say which matches two photos at nearly one place see in one direction (1) or in two (-1).
+
+        0 where a heading is unknown, shape (M,).
+        """
         ray = self.rays()
         angle = np.degrees(np.arctan2(_cross(ray[:, 0], ray[:, 1]), (ray[:, 0] * ray[:, 1]).sum(1)))
         first, second = self.edges.rows.T
         move = (self.gps_m + correction_m)[second] - (self.gps_m + correction_m)[first]
         way_m = np.minimum(np.hypot(*move.T), distance_m) + _CLOSE_SLACK_M
         limit = np.degrees(np.arctan2(way_m, _NEAREST_THING_M)) + _CLOSE_SLACK_DEG
-        return np.asarray(np.abs(wrap_deg(angle)) < limit[self.inliers.edge])
+        agrees = np.where(np.abs(wrap_deg(angle)) < limit[self.inliers.edge], 1, -1)
+        return np.where(np.isfinite(angle), agrees, 0).astype(np.int8)
 
 
 def _settle(

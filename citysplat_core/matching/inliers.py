@@ -63,13 +63,16 @@ def read_graph(databases: Sequence[Path], colmap_ids: NDArray[np.int64]) -> Grap
             several have, the first counts.
         colmap_ids: Ids of the photos in ascending order; their places become the rows, and pairs of
             other photos are passed over.
+
+    Returns:
+        The pairs in ascending order of their ids.
     """
     wanted = set(colmap_ids.tolist())
     found: dict[tuple[int, int], _Pair] = {}
     for source, database in enumerate(databases):
         for pair in _read(database, source, wanted):
             found.setdefault(pair.ids, pair)
-    pairs = list(found.values())
+    pairs = [found[ids] for ids in sorted(found)]
     ids = np.array([pair.ids for pair in pairs], dtype=np.int64).reshape(-1, 2)
     sizes = [len(pair.points) for pair in pairs]
     points = np.concatenate([np.empty((0, 2)), *(pair.points for pair in pairs)])

@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import diags_array
+from scipy.sparse import coo_array, diags_array
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from citysplat_core.matching.depths import laplacian
@@ -40,7 +41,8 @@ class Yaws:
     """Headings and what the pairs of neighbours say against them.
 
     Attributes:
-        heading_deg: Clockwise from north, NaN where nobody says anything, shape (N,).
+        heading_deg: Clockwise from north, NaN where no neighbour says anything, or all that do know
+            only their turns, shape (N,).
         turn_error_deg: Of the turn of each pair of neighbours, NaN for others, shape (E,).
         direction_error_deg: Of its baseline, NaN where too short, shape (E,).
         compass_sigma_deg: Error of each photo's compass by its sequence, NaN if not heard,
@@ -83,10 +85,10 @@ def solve_yaws(
     witnesses = _hear(photos, edges, neighbours)
     silent = np.full(len(photos), np.nan)
     start = np.where(np.isfinite(start_deg), start_deg, photos.heading_deg)
-    known = np.isfinite(start)
-    known[witnesses.a] = known[witnesses.b] = True  # a neighbour can say where it looks
+    heard = np.zeros(len(photos), dtype=bool)
+    heard[witnesses.a] = heard[witnesses.b] = True  # no compass vouches for itself
     heading = _solve(photos, witnesses, np.nan_to_num(start), silent)
-    trusted = _compass_sigma(photos, np.where(np.isfinite(start), heading, np.nan))
+    trusted = _compass_sigma(photos, np.where(np.isfinite(start) & heard, heading, np.nan))
     heading = _solve(photos, witnesses, heading, trusted)
     turned, astray = np.full(len(edges), np.nan), np.full(len(edges), np.nan)
     a, b = witnesses.a, witnesses.b
@@ -94,7 +96,7 @@ def solve_yaws(
     gap = np.abs(wrap_deg(witnesses.said - np.stack([heading[a], heading[b]])))
     astray[witnesses.edge] = np.where(witnesses.is_long, gap.max(axis=0), np.nan)
     return Yaws(
-        heading_deg=np.where(known, heading % 360.0, np.nan),
+        heading_deg=np.where(heard & _know_north(witnesses, trusted), heading % 360.0, np.nan),
         turn_error_deg=turned,
         direction_error_deg=astray,
         compass_sigma_deg=trusted,
@@ -151,6 +153,16 @@ def _solve(
         heading = heading + spsolve(matrix.tocsc(), pull + np.bincount(owner, w_said * gap, n))
         width = max(1.0, width * _COOLING)
     return heading
+
+
+def _know_north(heard: _Witnesses, compass_sigma_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which photos are tied by turns to one with a baseline or a compass, shape (N,)."""
+    n = len(compass_sigma_deg)
+    ties = coo_array((np.ones(len(heard.a)), (heard.a, heard.b)), shape=(n, n))
+    _, part = connected_components(ties, directed=False)
+    points = np.isfinite(compass_sigma_deg)
+    points[heard.a[heard.is_long]] = True
+    return np.asarray(np.bincount(part, points, n)[part] > 0)
 
 
 def _weight(x: NDArray[np.float64]) -> NDArray[np.float64]:
