@@ -4,8 +4,9 @@
 
 Writes into FOLDER: ``town.json`` and its tables; ``box/``, shaped like the artifact ``box_images``
 (``images.parquet``, ``cameras.parquet``, ``photos/``, and ``masks/`` of what stays in place in the
-photos of a sequence); ``depth/<image_id>.npy``, the depth of each photo at every eighth pixel. Positions, headings, rotations and focal lengths are what the town's
-sensors and its photo service say, never the truth. Killed and called again, it goes on.
+photos of a sequence); ``depth/<image_id>.npy``, the depth of each photo at every eighth pixel.
+Positions, headings, rotations and focal lengths are what the town's sensors and its photo service
+say, never the truth. Killed and called again, it goes on.
 """
 
 import argparse
@@ -226,7 +227,11 @@ def _write_masks(box: Path, n_threads: int, progress: Progress) -> None:
     for row in pd.read_parquet(box / "images.parquet").to_dict("records"):
         path = box / "photos" / f"{row['image_id']}.jpg"
         result = PhotoResult(
-            image_id=row["image_id"], state="ok", path=path, width=row["width"], height=row["height"]
+            image_id=row["image_id"],
+            state="ok",
+            path=path,
+            width=row["width"],
+            height=row["height"],
         )
         photos.append(BoxPhoto(row=row, result=result, status="ok"))
     make_masks(
