@@ -60,9 +60,9 @@ def measure_offsets(
     known = np.flatnonzero(np.isfinite(offset_m).all(axis=1))
     edge, offset = edge[known], offset_m[known]
     count = np.bincount(edge, minlength=n_edges)
-    middle = np.stack([_median_of(edge, offset[:, axis], n_edges) for axis in (0, 1)], axis=1)
-    spread = _median_of(edge, np.hypot(*(offset - middle[edge]).T), n_edges)
-    usual = _median_of(edge, sigma_m[known], n_edges)
+    middle = np.stack([median_of(edge, offset[:, axis], n_edges) for axis in (0, 1)], axis=1)
+    spread = median_of(edge, np.hypot(*(offset - middle[edge]).T), n_edges)
+    usual = median_of(edge, sigma_m[known], n_edges)
     many = np.maximum(count, 1)
     sigma = np.sqrt(_PLACE_SIGMA_M**2 + usual**2 / np.sqrt(many) + spread**2 / many)
     few = count < _LEAST_POINTS
@@ -115,7 +115,7 @@ def settle_positions(
     return correction
 
 
-def _median_of(
+def median_of(
     group: NDArray[np.int32], value: NDArray[np.float64], n_groups: int
 ) -> NDArray[np.float64]:
     """Return the median of the values of each group, NaN for groups without any."""

@@ -5,7 +5,7 @@ which half the matches are true. So each match is asked by itself: do both photo
 one place on the map? Positions and headings are those that most pairs agree on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from citysplat_core.matching.headings import settle_headings
 from citysplat_core.matching.inliers import Inliers
 from citysplat_core.matching.pairs import NO_SEQUENCE, wrap_deg
 from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.street_map import add_street_depths
 from citysplat_core.matching.surroundings import MatchDepths, complete_depths
 from citysplat_core.matching.verify import Edges
 from citysplat_core.matching.yaws import Yaws, solve_yaws
@@ -37,6 +38,9 @@ _CLOSE_M: Final = 3.5
 _NEAREST_THING_M: Final = 5.0
 _CLOSE_SLACK_M, _CLOSE_SLACK_DEG = 0.7, 2.0
 _ROUNDS: Final = 3
+_LEAST_TESTED: Final = 8
+_BELIEVED_SHARE: Final = 0.5
+"""Pairs of which a smaller share agrees lend the second round nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +81,25 @@ def weigh_matches(
         gps_sigma_m: Error of a position against another's, metres.
         max_distance_m: Pairs farther apart do not vote on positions.
     """
+    first, second = edges.rows.T
+    way = photos.east_north_m[second] - photos.east_north_m[first]
+    heard = np.hypot(way[:, 0], way[:, 1]) < max_distance_m
+    found = _weigh(photos, edges, inliers, heard, gps_sigma_m)
+    tested = found.n_for + found.n_against >= _LEAST_TESTED
+    heard &= ~tested | (found.share_for >= _BELIEVED_SHARE)
+    return _weigh(photos, edges, inliers, heard, gps_sigma_m)  # without false ones' say
+
+
+def _weigh(
+    photos: Photos,
+    edges: Edges,
+    inliers: Inliers,
+    heard: NDArray[np.bool_],
+    gps_sigma_m: float,
+) -> Evidence:
+    """Ask every match, with headings, depths and positions by the pairs that are heard."""
     steps, along = sequence_steps(photos, edges)
-    neighbours = (steps > 0) & (steps <= _NEAR_STEPS)
+    neighbours = (steps > 0) & (steps <= _NEAR_STEPS) & heard
     start = settle_headings(photos, edges.select(neighbours)).heading_deg
     yaws = solve_yaws(photos, edges, neighbours, start)
     first, second = edges.rows.T
@@ -89,12 +110,18 @@ def weigh_matches(
     usable &= ~(yaws.direction_error_deg > slack)
     depths = complete_depths(edges, inliers, find_depths(edges, inliers, usable, steps, distance_m))
     scene = _Scene(photos.east_north_m, yaws.heading_deg, edges, inliers, depths)
-    asked = distance_m < max_distance_m
-    correction = _settle(scene, asked, along, gps_sigma_m)
-    verdict = np.where(scene.deviation(correction) < _SIGMAS, 1, -1).astype(np.int8)
-    verdict[np.isnan(scene.deviation(correction))] = 0
-    of_usable = usable[inliers.edge]
+    correction = _settle(scene, heard, along, gps_sigma_m)
+    position_m = photos.east_north_m + correction
+    street, is_wrong = add_street_depths(depths, position_m, yaws.heading_deg)
+    scene = replace(scene, depths=street)
+    correction = _settle(scene, heard, along, gps_sigma_m)
+    deviation = scene.deviation(correction)
+    verdict = np.where(deviation < _SIGMAS, 1, -1).astype(np.int8)
+    verdict[np.isnan(deviation)] = 0
+    usable &= ~is_wrong[edges.rows].any(axis=1)
+    of_usable = usable[inliers.edge] & (depths.verdict != 0)
     verdict[of_usable] = depths.verdict[of_usable]
+    verdict[of_usable & (deviation >= _SIGMAS)] = -1  # a row of houses taken for the next one
     close = (verdict == 0) & (distance_m < _CLOSE_M)[inliers.edge]
     verdict[close] = scene.compare_directions(correction, distance_m)[close]
     return Evidence(

@@ -85,7 +85,7 @@ def judge_matches(
         tested
         & (evidence.n_for >= settings.min_agreeing_matches)
         & (evidence.share_for >= settings.min_agreeing_share)
-        & (n_left >= settings.min_inliers)
+        & (n_left >= settings.min_agreeing_matches)
     )
     reasons = np.full(len(edges), "", dtype=object)
     reasons[tested & ~proven] = PLACES

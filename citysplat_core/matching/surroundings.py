@@ -4,7 +4,7 @@ Facades and roads are smooth: what a single pair says of a depth is believed if 
 stands around it, and a keypoint without any depth takes that of its surroundings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,17 +26,41 @@ _FITS: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchDepths:
-    """Depths of both keypoints of every match.
+    """Depths of K keypoints and of both keypoints of every match.
 
     Attributes:
-        depth_m: Along the optical axes, metres, NaN where unknown, shape (M, 2).
-        sigma: Relative errors, shape (M, 2).
         verdict: As in `PairDepths`, with the surroundings as a witness too, shape (M,).
+        place: Which keypoints each match joins, shape (M, 2).
+        owner: Photo row of each keypoint, ascending, shape (K,).
+        bearing: Undistorted image points at depth 1, shape (K, 2).
+        is_sure: Keypoints whose depth two pairs confirm, shape (K,).
+        keypoint_depth_m: Along the optical axes, metres, NaN where unknown, shape (K,).
+        keypoint_sigma: Relative errors, shape (K,).
     """
 
-    depth_m: NDArray[np.float64]
-    sigma: NDArray[np.float64]
     verdict: NDArray[np.int8]
+    place: NDArray[np.intp]
+    owner: NDArray[np.int64]
+    bearing: NDArray[np.float32]
+    is_sure: NDArray[np.bool_]
+    keypoint_depth_m: NDArray[np.float64]
+    keypoint_sigma: NDArray[np.float64]
+
+    @property
+    def depth_m(self) -> NDArray[np.float64]:
+        """Depth of both keypoints of every match, metres, NaN where unknown, shape (M, 2)."""
+        return np.asarray(self.keypoint_depth_m[self.place])
+
+    @property
+    def sigma(self) -> NDArray[np.float64]:
+        """Relative errors of these depths, shape (M, 2)."""
+        return np.asarray(self.keypoint_sigma[self.place])
+
+    def with_depths(
+        self, depth_m: NDArray[np.float64], sigma: NDArray[np.float64]
+    ) -> "MatchDepths":
+        """Return the same matches with other depths of the keypoints."""
+        return replace(self, keypoint_depth_m=depth_m, keypoint_sigma=sigma)
 
 
 def complete_depths(edges: Edges, inliers: Inliers, pairs: PairDepths) -> MatchDepths:
@@ -64,7 +88,17 @@ def complete_depths(edges: Edges, inliers: Inliers, pairs: PairDepths) -> MatchD
     sigma[place[fits]] = pairs.sigma[fits, None]
     sure = np.searchsorted(own, pairs.sure_key)
     depth[sure], sigma[sure] = pairs.sure_log_depth, DEPTH_SIGMA
-    return MatchDepths(depth_m=np.exp(depth[place]), sigma=sigma[place], verdict=verdict)
+    is_sure = np.zeros(len(own), dtype=bool)
+    is_sure[sure] = True
+    return MatchDepths(
+        verdict=verdict,
+        place=place,
+        owner=own // pairs.stride,
+        bearing=bearing,
+        is_sure=is_sure,
+        keypoint_depth_m=np.exp(depth),
+        keypoint_sigma=sigma,
+    )
 
 
 def _around(

@@ -20,7 +20,7 @@ from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.verify import Edges
 
 _UPRIGHT: Final = 0.85
-_TURN_SIGMA_DEG: Final = 1.0
+_TURN_SIGMA_DEG: Final = 3.0
 _STEP_SIGMA_M: Final = 1.4
 """Error of the way between neighbours in a sequence."""
 _SHORTEST_M: Final = 3.0
@@ -30,6 +30,8 @@ _LEAST_WITNESSES: Final = 4
 _MOST_COMPASS_DEG: Final = 15.0
 """A compass that is usually farther off is not heard."""
 _LEAST_COMPASS_DEG: Final = 1.5
+_AGREEING: Final = 0.35
+"""Share of a sequence whose pairs must agree with its compass: rows of look-alikes turn the rest."""
 _ROUNDS: Final = 30
 _WIDEST, _COOLING = 30.0, 0.75
 """Scale of the robust loss at first and its factor a round: a photo that starts wrong by 50 degrees
@@ -177,7 +179,9 @@ def _compass_sigma(photos: Photos, heading_deg: NDArray[np.float64]) -> NDArray[
     for number in np.unique(photos.sequence[photos.sequence >= 0]):
         rows = np.flatnonzero(photos.sequence == number)
         known = gap[rows][np.isfinite(gap[rows])]
-        usual = 1.48 * np.median(known) if len(known) >= _LEAST_WITNESSES else np.inf
+        usual = np.inf
+        if len(known) >= _LEAST_WITNESSES:
+            usual = 2.0 * float(np.quantile(known, _AGREEING))
         if usual < _MOST_COMPASS_DEG:
             sigma[rows] = max(usual, _LEAST_COMPASS_DEG)
     return sigma
