@@ -19,7 +19,7 @@ from tests.matching.conftest import FOCAL_PX, HEIGHT, WIDTH, camera_from_enu
 HOUSE_M = 9.0
 PER_HOUSE = 50
 """Points of the two houses that face each other; those of the next two have the next numbers."""
-MOST_MATCHES = 70
+MOST_MATCHES = 50
 EYE_M = 1.5
 
 Pair = tuple[int, int, float]
@@ -69,6 +69,11 @@ class Rows:
         noise = np.random.default_rng(8).normal(0, 0.0007, (*self.local_m.shape[:2], 2))
         return self.local_m[:, :, :2] / self.local_m[:, :, 2:] + noise
 
+    def relative_pose(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return rotation and translation (metres) of camera b from camera a, without noise."""
+        first, second = camera_from_enu(self.heading_deg[[a, b]])
+        return second @ first.T, -second @ [*(self.position_m[b] - self.position_m[a]), 0.0]
+
     def without_compass(self) -> "Rows":
         nothing = np.full(len(self.photos), np.nan)
         return replace(self, photos=replace(self.photos, heading_deg=nothing))
@@ -79,7 +84,7 @@ class Rows:
 
     def true_pairs(self) -> list[Pair]:
         """Neighbours of a drive and near photos of two drives that have enough in common."""
-        drive = self.bias_rows
+        drive = self.drive
         pairs: list[Pair] = []
         for a in range(len(drive)):
             for b in range(a + 1, len(drive)):
@@ -90,7 +95,7 @@ class Rows:
         return pairs
 
     @property
-    def bias_rows(self) -> np.ndarray:
+    def drive(self) -> np.ndarray:
         """Number of the drive of each photo."""
         return np.repeat(np.arange(len(self.bias_m)), len(self.position_m) // len(self.bias_m))
 

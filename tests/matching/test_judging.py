@@ -57,7 +57,7 @@ def test_look_alikes_are_refused_without_any_compass(case):
     assert set(out[case.false_share == 1]) == {PLACES}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_other_streets_and_gps_errors_are_judged_as_well(seed):
     case = make_case(drive_rows(gps_sigma_m=2.5, seed=seed))
     out = reasons_of(judge(case.rows, case.graph)) != ""
@@ -137,7 +137,7 @@ def test_a_pair_of_which_no_match_stands_anywhere_is_unproven(case):
     point = graph.inliers.point.copy()
     point[own] += case.rows.n_houses * 100
     bearing = graph.inliers.bearing.copy()
-    bearing[own] = [[1.5, -1.5], [1.4, -1.5]]  # far from all that is known
+    bearing[own] = [[0.0, -1.5], [0.02, -1.5]]  # high above the street, far from all that is known
     inliers = replace(graph.inliers, point=point, bearing=bearing)
     out = judge(case.rows, replace(graph, inliers=inliers))
     assert out.verdict.reasons[edge] == UNPROVEN
