@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from citysplat_core.features import (
+    connected,
     copy_database,
     finish_database,
     merge_databases,
@@ -197,9 +198,21 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         out=out,
         empty_reason=reason,
         earlier=earlier,
-        judged=tuple(folder / "matches.db" for folder in matches),
+        judged=_copies_of([folder / "matches.db" for folder in matches], work),
     )
     return _match_and_write(task, settings, n_threads, progress)
+
+
+def _copies_of(databases: Sequence[Path], work: Path) -> tuple[Path, ...]:
+    """Copy databases of other artifacts: COLMAP writes into each that it opens."""
+    copies = []
+    for number, source in enumerate(databases):
+        copy = work / f"judged-{number}.db"
+        copy.unlink(missing_ok=True)  # of a run that was killed
+        with connected(source, read_only=True) as connection:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        copies.append(copy)
+    return tuple(copies)
 
 
 def _look_alikes(
@@ -264,6 +277,7 @@ def _match_and_write(
     table = enter_judgement(table, photos, graph, judgement)
     _write_database(database, task.out / "matches.db", table)
     write_kept_matches(task.out / "matches.db", photos.colmap_id, graph, judgement)
+    finish_database(task.out / "matches.db")
     with published(task.out / "pairs.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
     counts = _write_report(task, proposals, table, judgement.verdict, settings)
@@ -330,4 +344,3 @@ def _write_database(database: Path, out: Path, table: pd.DataFrame) -> None:
     ]
     remove_pairs(out, dropped)
     strip_database(out)
-    finish_database(out)

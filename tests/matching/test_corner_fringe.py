@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from citysplat_core.features import read_pair_counts
 from citysplat_core.geography import CityFrame, box_bounds, load_plan, quadkey_of
 from citysplat_core.geography.plan_boxes import plan_boxes
-from citysplat_core.matching import match_fringe
+from citysplat_core.matching import match_box, match_fringe
 from citysplat_core.settings import BoxSettings, MatchingSettings
 from citysplat_core.storage import no_progress
 
@@ -74,5 +75,46 @@ def test_pairs_across_a_corner_are_proposed_and_verified(tmp_path, city, exhaust
     pairs = pd.read_parquet(tmp_path / "out" / "pairs.parquet")
     proposed = pairs[pairs["sources"].str.contains("fringe")]
     assert (proposed["state"] == "verified").sum() >= 8
+    assert_all_across(plan, pairs)
+
+
+def assert_all_across(plan, pairs):
     home = pd.read_parquet(plan / "images.parquet").set_index("colmap_id")["box"]
     assert (home[pairs["colmap_id_a"]].to_numpy() != home[pairs["colmap_id_b"]].to_numpy()).all()
+
+
+def test_the_pairs_of_both_sides_help_to_judge_and_stay_out_of_the_result(tmp_path, city):
+    plan, boxes = city
+    (fringe,) = load_plan(plan / "plan.json").fringes
+    for name in ("out", "work", fringe.a, fringe.b):
+        for folder in ("", "box-work"):
+            (tmp_path / "matches" / name / folder).mkdir(parents=True, exist_ok=True)
+    settings = MatchingSettings()
+    for key in (fringe.a, fringe.b):
+        images, features = boxes[key]
+        match_box(
+            key, box_images=images, box_features=features, out=tmp_path / "matches" / key,
+            work=tmp_path / "matches" / key / "box-work", settings=settings, n_threads=1,
+            progress=no_progress,
+        )  # fmt: skip
+    sides = [tmp_path / "matches" / key for key in (fringe.a, fringe.b)]
+    before = [(folder / "matches.db").read_bytes() for folder in sides]
+    (images_a, features_a), (images_b, features_b) = boxes[fringe.a], boxes[fringe.b]
+    out = tmp_path / "matches" / "out"
+    report = match_fringe(
+        fringe.key, images_a=images_a, images_b=images_b, features_a=features_a,
+        features_b=features_b, fringe_images=plan / "fringe_images.parquet", out=out,
+        work=tmp_path / "matches" / "work", settings=settings, n_threads=1, progress=no_progress,
+        matches=sides,
+    )  # fmt: skip
+    assert not report.skipped
+    pairs = pd.read_parquet(out / "pairs.parquet")
+    assert_all_across(plan, pairs)
+    assert (pairs["state"] == "verified").sum() >= 8
+    unchanged = [(folder / "matches.db").read_bytes() for folder in sides]
+    assert unchanged == before, "an artifact was written into"
+    assert not list((tmp_path / "matches").rglob("*.db-*"))
+    counts = read_pair_counts(out / "matches.db").set_index(["colmap_id_a", "colmap_id_b"])
+    verified = pairs[pairs["state"] == "verified"].set_index(["colmap_id_a", "colmap_id_b"])
+    assert sorted(counts.index) == sorted(verified.index)
+    assert (counts["n_inliers"].sort_index() == verified["n_inliers"].sort_index()).all()

@@ -78,7 +78,7 @@ def test_false_matches_of_a_pair_of_neighbours_are_not_confirmed(rows):
     graph, is_true = rows.graph([*pairs, *mixed])
     verdict = depths_of(rows, graph).verdict
     assert (verdict[~is_true] == 1).mean() < 0.05
-    assert (verdict[is_true] == 1).mean() > 0.9
+    assert (verdict[is_true] == 1).mean() > 0.85
 
 
 def test_a_pair_that_nobody_confirms_has_depths_but_no_sure_ones(rows):
