@@ -8,7 +8,7 @@ to nothing, and false ones stand apart. No two-view pose is asked, which one fla
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def settle_positions(
 
 
 def median_of(
-    group: NDArray[np.int32], value: NDArray[np.float64], n_groups: int
+    group: NDArray[np.signedinteger[Any]], value: NDArray[np.float64], n_groups: int
 ) -> NDArray[np.float64]:
     """Return the median of the values of each group, NaN for groups without any."""
     out = np.full(n_groups, np.nan)

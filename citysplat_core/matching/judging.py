@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 
 from citysplat_core.matching.evidence import Evidence, weigh_matches
 from citysplat_core.matching.gates import Verdict, judge_pairs
@@ -19,11 +20,20 @@ _LEAST_TESTED: Final = 8
 """Matches that must have something to say for the pair to count as tested."""
 _CLEAN_SHARE: Final = 0.97
 """Matches that nobody can test stay if so many of the pair's others agree."""
-_NEXT_STEPS: Final = 2
+_NEXT_STEPS: Final = 1
+_FAR_ASIDE_M: Final = 4.0
+_STRONG_MATCHES: Final = 15
+_STRONG_SHARE: Final = 0.65
+"""Agreeing matches and their share from which on a pair needs no support."""
+_FAIR_MATCHES: Final = 10
+_FAIR_SHARE: Final = 0.6
+"""One of these a supported pair must have."""
 _MOST_TURN_ERROR_DEG: Final = 4.0
 _MOST_DIRECTION_ERROR_DEG: Final = 30.0
 PLACES: Final = "places"
 """Reason: the two photos put what they both see in different places."""
+UNSUPPORTED: Final = "unsupported"
+"""Reason: a weak pair that no triangle with strong ones confirms."""
 UNPROVEN: Final = "unproven"
 """Reason: nothing that the pair matches stands anywhere by other pairs, though photos know much."""
 
@@ -89,6 +99,9 @@ def judge_matches(
     )
     reasons = np.full(len(edges), "", dtype=object)
     reasons[tested & ~proven] = PLACES
+    alone = proven & ~_is_supported(edges, evidence, proven, len(photos), settings)
+    reasons[alone] = UNSUPPORTED
+    proven &= ~alone
     reasons[~tested & _should_be_proven(photos, edges, inliers, evidence)] = UNPROVEN
     if accepted is not None:
         proven |= accepted
@@ -99,13 +112,36 @@ def judge_matches(
     return Judgement(verdict=verdict, is_kept=stays & kept[inliers.edge], evidence=evidence)
 
 
+def _is_supported(
+    edges: Edges,
+    evidence: Evidence,
+    proven: NDArray[np.bool_],
+    n_photos: int,
+    settings: MatchingSettings,
+) -> NDArray[np.bool_]:
+    """Say which pairs are strong or close enough triangles with strong ones, shape (E,).
+
+    A few matches agree by chance as well, most often one window farther; what two photos truly
+    share, a third one near them sees too.
+    """
+    n_for, share = evidence.n_for, evidence.share_for
+    strong = proven & (n_for >= _STRONG_MATCHES) & (share >= _STRONG_SHARE)
+    first, second = edges.rows[strong].T
+    ends = np.concatenate([first, second]), np.concatenate([second, first])
+    graph = coo_array((np.ones(len(ends[0])), ends), shape=(n_photos, n_photos)).tocsr()
+    common = np.asarray(graph[edges.rows[:, 0]].multiply(graph[edges.rows[:, 1]]).sum(axis=1))
+    fair = (n_for >= _FAIR_MATCHES) | (share >= _FAIR_SHARE)
+    return np.asarray(strong | (fair & (common.ravel() >= settings.min_common_partners)))
+
+
 def _should_be_proven(
     photos: Photos, edges: Edges, inliers: Inliers, evidence: Evidence
 ) -> NDArray[np.bool_]:
     """Say which pairs lack proof although both photos have places for what they see.
 
-    The next photos of a sequence are excused if their pose fits: the last house of a street is seen
-    from there alone.
+    The next photo of a sequence is excused if its pose fits: the last house of a street is seen
+    from there alone. Where the camera looks aside, what it sees next is the next house: there a
+    pair needs proof, if most photos of the box have some.
     """
     said = np.abs(evidence.verdict).astype(np.float64)
     told = np.zeros(len(photos))
@@ -116,7 +152,17 @@ def _should_be_proven(
     fits = (evidence.steps > 0) & (evidence.steps <= _NEXT_STEPS)
     fits &= yaws.turn_error_deg < _MOST_TURN_ERROR_DEG
     fits &= ~(yaws.direction_error_deg > _MOST_DIRECTION_ERROR_DEG)
-    return np.asarray(knows[edges.rows].all(axis=1) & ~fits)
+    aside = _passes_by(photos, edges, yaws.heading_deg) & (2 * knows.sum() >= len(knows))
+    return np.asarray((knows[edges.rows].all(axis=1) & ~fits) | aside)
+
+
+def _passes_by(photos: Photos, edges: Edges, heading_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which pairs move across their line of sight, and far, shape (E,)."""
+    first, second = edges.rows.T
+    move = photos.east_north_m[second] - photos.east_north_m[first]
+    bearing = np.degrees(np.arctan2(move[:, 0], move[:, 1]))
+    aside = np.abs(np.sin(np.radians(bearing - heading_deg[first])))
+    return np.asarray(np.hypot(move[:, 0], move[:, 1]) * aside > _FAR_ASIDE_M)
 
 
 def write_kept_matches(

@@ -31,7 +31,7 @@ _MOST_COMPASS_DEG: Final = 15.0
 """A compass that is usually farther off is not heard."""
 _LEAST_COMPASS_DEG: Final = 1.5
 _AGREEING: Final = 0.35
-"""Share of a sequence whose pairs must agree with its compass: rows of look-alikes turn the rest."""
+"""Share of a sequence whose pairs must agree with its compass: look-alikes turn the rest."""
 _ROUNDS: Final = 30
 _WIDEST, _COOLING = 30.0, 0.75
 """Scale of the robust loss at first and its factor a round: a photo that starts wrong by 50 degrees
