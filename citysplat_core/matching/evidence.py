@@ -41,6 +41,8 @@ _NEXT_STEPS: Final = 2
 _MANY_INLIERS: Final = 40
 _USUAL_DEVIATION: Final = 0.35
 """Median deviation of matches between next photos; 0.1 to 0.4 in a simulated town."""
+_POOR_DEVIATION: Final = 0.5
+"""Only sequences beyond this are excused: else half the far matches of look-alikes pass."""
 _MOST_MISFIT: Final = 2.0
 _ROUNDS: Final = 3
 _LEAST_TESTED: Final = 8
@@ -157,7 +159,8 @@ def _misfit(
     number = photos.sequence[edges.rows]
     n_sequences = int(photos.sequence.max(initial=0)) + 1
     usual = median_of(number[inliers.edge[heard], 0], deviation[heard], n_sequences)
-    factor = np.where(usual < _MOST_MISFIT, np.maximum(usual / _USUAL_DEVIATION, 1.0), 1.0)
+    is_poor = (usual > _POOR_DEVIATION) & (usual < _MOST_MISFIT)
+    factor = np.where(is_poor, usual / _USUAL_DEVIATION, 1.0)
     of_pair = np.where(number >= 0, factor[number], 1.0).max(axis=1)
     return np.asarray(of_pair[inliers.edge])
 
