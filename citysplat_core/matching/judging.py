@@ -152,17 +152,19 @@ def _should_be_proven(
     fits = (evidence.steps > 0) & (evidence.steps <= _NEXT_STEPS)
     fits &= yaws.turn_error_deg < _MOST_TURN_ERROR_DEG
     fits &= ~(yaws.direction_error_deg > _MOST_DIRECTION_ERROR_DEG)
-    aside = _passes_by(photos, edges, yaws.heading_deg) & (2 * knows.sum() >= len(knows))
+    aside = (evidence.steps > 0) & _passes_by(photos, edges, yaws.heading_deg)
+    aside &= bool(2 * knows.sum() >= len(knows))
     return np.asarray((knows[edges.rows].all(axis=1) & ~fits) | aside)
 
 
 def _passes_by(photos: Photos, edges: Edges, heading_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which pairs move across their line of sight, and far, shape (E,)."""
+    """Say which pairs move far and not surely along their line of sight, shape (E,)."""
     first, second = edges.rows.T
     move = photos.east_north_m[second] - photos.east_north_m[first]
     bearing = np.degrees(np.arctan2(move[:, 0], move[:, 1]))
     aside = np.abs(np.sin(np.radians(bearing - heading_deg[first])))
-    return np.asarray(np.hypot(move[:, 0], move[:, 1]) * aside > _FAR_ASIDE_M)
+    stays_near = np.hypot(move[:, 0], move[:, 1]) * aside <= _FAR_ASIDE_M
+    return np.asarray(~stays_near)
 
 
 def write_kept_matches(

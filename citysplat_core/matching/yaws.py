@@ -97,8 +97,10 @@ def solve_yaws(
     turned[witnesses.edge] = np.abs(wrap_deg(witnesses.turn - (heading[b] - heading[a])))
     gap = np.abs(wrap_deg(witnesses.said - np.stack([heading[a], heading[b]])))
     astray[witnesses.edge] = np.where(witnesses.is_long, gap.max(axis=0), np.nan)
+    is_known = heard & _know_north(witnesses, trusted)
+    is_known |= np.isfinite(trusted) & np.isfinite(photos.heading_deg)
     return Yaws(
-        heading_deg=np.where(heard & _know_north(witnesses, trusted), heading % 360.0, np.nan),
+        heading_deg=np.where(is_known, heading % 360.0, np.nan),
         turn_error_deg=turned,
         direction_error_deg=astray,
         compass_sigma_deg=trusted,
