@@ -61,7 +61,7 @@ RECIPES: Mapping[str, Recipe] = {
     "box_matches": Recipe("4", _section("matching")),
     "fringe_matches": Recipe("4", _section("matching")),
     "sparse_model": Recipe("2", _section("mapping", "priors")),
-    "city_alignment": Recipe("2", _section("align", "frame")),
+    "city_alignment": Recipe("3", _section("align", "frame")),
     "splat": Recipe("2", _section("splat")),
     "city_tiles": Recipe("1", _section("tiles")),
     "backup": Recipe("1", _nothing),

@@ -9,6 +9,8 @@ from citysplat_core.mapping.pose_graph import (
     Graph,
     Sigmas,
     gps_weights,
+    residual_slopes,
+    residuals,
     solve_pose_graph,
 )
 
@@ -135,3 +137,34 @@ def test_many_seams_that_cannot_close_do_not_shrink_the_city():
     )
     found = solve_pose_graph(graph, Sigmas())
     assert found.scale == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 0.3])
+def test_the_slopes_are_those_of_finite_differences(spread):
+    rng = np.random.default_rng(7)
+    graph = two_strips(rng)
+    graph.gps[::5, 2] = np.nan
+    graph.cameras.center[3] += (40, 10, 0)
+    x = spread * rng.normal(size=14) * np.tile([0.3, 1, 1, 1, 10, 10, 10], 2)
+    step = 1e-6
+    columns = [
+        (residuals(x + d, graph, Sigmas()) - residuals(x - d, graph, Sigmas())) / (2 * step)
+        for d in step * np.eye(14)
+    ]
+    expected = np.column_stack(columns)
+    wrong = np.abs(residual_slopes(x, graph, Sigmas()).toarray() - expected)
+    assert (wrong.max(axis=1) <= 1e-5 * np.abs(expected).max(axis=1)).all()
+
+
+def test_the_solution_is_the_lowest_nearby_and_always_the_same():
+    graph = two_strips(np.random.default_rng(8))
+    found = solve_pose_graph(graph, Sigmas())
+    again = solve_pose_graph(graph, Sigmas())
+    numbers = [np.log(found.scale)[:, None], found.rotation.as_rotvec(), found.shift]
+    x = np.concatenate(numbers, axis=1).ravel()
+    assert found.shift.tobytes() == again.shift.tobytes()
+    left = residuals(x, graph, Sigmas())
+    downhill = residual_slopes(x, graph, Sigmas()).T @ left
+    assert np.abs(downhill).max() < 0.02 * np.sqrt(left @ left)
+    for d in 1e-3 * np.vstack([np.eye(14), -np.eye(14)]):
+        assert (residuals(x + d, graph, Sigmas()) ** 2).sum() > left @ left
