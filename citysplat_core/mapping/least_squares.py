@@ -5,6 +5,7 @@ the factors stay sparse and the work grows with the number of residuals. The rul
 that of Nielsen, "Damping parameter in Marquardt's method" (1999).
 """
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -14,12 +15,14 @@ from scipy.sparse.linalg import splu
 
 from citysplat_core.errors import MappingError
 
+log = logging.getLogger(__name__)
+
 Floats = NDArray[np.float64]
 
 _FIRST_DAMPING = 1e-5
 _LEAST_DAMPING = 1e-9
 """Both of the largest curvature. Not 0: without GPS nothing says where the whole lies."""
-_COST_TOLERANCE = 1e-10
+_COST_TOLERANCE = 1e-9
 _STEP_TOLERANCE = 1e-9
 
 
@@ -39,7 +42,7 @@ def solve_least_squares(
         start: Where to begin, shape (N,).
         unit: A step of ordinary size for each unknown, shape (N,): those of all unknowns are
             damped alike.
-        max_rounds: Most steps that are tried.
+        max_rounds: Most steps that are tried; to need more is logged as a warning.
 
     Returns:
         The unknowns, shape (N,). The same input gives the same output.
@@ -75,6 +78,8 @@ def solve_least_squares(
         curvature, downhill = _normal_equations(slopes(x), left, unit)
         shrink = max(1 / 3, 1 - (2 * gain / promised - 1) ** 3)
         damping, growth = max(_LEAST_DAMPING, damping * shrink), 2.0
+    else:
+        log.warning("The solver was stopped after %d steps, before the end", max_rounds)
     return x
 
 

@@ -134,7 +134,7 @@ def gps_weights(node: Ints) -> Floats:
     return np.asarray(1 / np.sqrt(np.maximum(1.0, counts[node] / _CORRELATED)))
 
 
-def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 60) -> Alignment:
+def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> Alignment:
     """Find the similarities that make shared photos agree without leaving GPS.
 
     Args:
@@ -144,6 +144,9 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 60) -> A
 
     Returns:
         The alignment; a component that shares nothing stays where its georegistration put it.
+
+    Raises:
+        MappingError: A pose of the graph is not finite.
     """
     x = np.zeros(7 * graph.n_nodes)
     if not len(graph.seams):

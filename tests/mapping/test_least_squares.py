@@ -15,17 +15,19 @@ def valley_slopes(x):
     return csr_array(np.array([[-20 * x[0], 10.0], [-1.0, 0.0]]))
 
 
-def test_a_bent_valley_is_followed_to_its_end():
+def test_a_bent_valley_is_followed_to_its_end(caplog):
     start = np.array([-1.2, 1.0])
     found = solve_least_squares(valley, valley_slopes, start, unit=np.ones(2), max_rounds=100)
     assert found == pytest.approx([1.0, 1.0], abs=1e-6)
     assert start.tolist() == [-1.2, 1.0]
+    assert not caplog.text
 
 
-def test_no_rounds_leave_the_start():
+def test_too_few_rounds_stop_on_the_way_and_say_so(caplog):
     start = np.array([-1.2, 1.0])
-    found = solve_least_squares(valley, valley_slopes, start, unit=np.ones(2), max_rounds=0)
-    assert found.tolist() == start.tolist()
+    found = solve_least_squares(valley, valley_slopes, start, unit=np.ones(2), max_rounds=10)
+    assert 0 < (valley(found) ** 2).sum() < (valley(start) ** 2).sum()
+    assert "stopped after 10 steps" in caplog.text
 
 
 def test_what_nothing_holds_stays():
