@@ -85,23 +85,15 @@ def judge_matches(
         gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
     )  # fmt: skip
     tested = evidence.n_for + evidence.n_against >= _LEAST_TESTED
-    stays = evidence.verdict > 0
-    stays |= (evidence.verdict == 0) & (~tested | (evidence.share_for >= _CLEAN_SHARE))[
-        inliers.edge
-    ]
+    is_clean = evidence.share_for >= _CLEAN_SHARE
+    stays = (evidence.verdict > 0) | ((evidence.verdict == 0) & is_clean[inliers.edge])
     stays |= (~tested)[inliers.edge]
-    n_left = np.bincount(inliers.edge, stays, len(edges))
-    proven = (
-        tested
-        & (evidence.n_for >= settings.min_agreeing_matches)
-        & (evidence.share_for >= settings.min_agreeing_share)
-        & (n_left >= settings.min_agreeing_matches)
-    )
+    agrees = tested & (evidence.n_for >= settings.min_agreeing_matches)
+    agrees &= evidence.share_for >= settings.min_agreeing_share
+    proven = agrees & _is_supported(edges, evidence, agrees, len(photos), settings)
     reasons = np.full(len(edges), "", dtype=object)
-    reasons[tested & ~proven] = PLACES
-    alone = proven & ~_is_supported(edges, evidence, proven, len(photos), settings)
-    reasons[alone] = UNSUPPORTED
-    proven &= ~alone
+    reasons[tested & ~agrees] = PLACES
+    reasons[agrees & ~proven] = UNSUPPORTED
     reasons[~tested & _should_be_proven(photos, edges, inliers, evidence)] = UNPROVEN
     if accepted is not None:
         proven |= accepted
@@ -115,7 +107,7 @@ def judge_matches(
 def _is_supported(
     edges: Edges,
     evidence: Evidence,
-    proven: NDArray[np.bool_],
+    agrees: NDArray[np.bool_],
     n_photos: int,
     settings: MatchingSettings,
 ) -> NDArray[np.bool_]:
@@ -125,7 +117,7 @@ def _is_supported(
     share, a third one near them sees too.
     """
     n_for, share = evidence.n_for, evidence.share_for
-    strong = proven & (n_for >= _STRONG_MATCHES) & (share >= _STRONG_SHARE)
+    strong = agrees & (n_for >= _STRONG_MATCHES) & (share >= _STRONG_SHARE)
     first, second = edges.rows[strong].T
     ends = np.concatenate([first, second]), np.concatenate([second, first])
     graph = coo_array((np.ones(len(ends[0])), ends), shape=(n_photos, n_photos)).tocsr()
