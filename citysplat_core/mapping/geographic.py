@@ -6,7 +6,6 @@ are taken out and refused for the rest of this model. Look-alike houses register
 away; nothing inside the images tells, GPS does.
 """
 
-import time
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +14,7 @@ import pycolmap
 
 from citysplat_core.mapping.georegister import georegister
 from citysplat_core.mapping.mappers import MapJob, by_size, incremental_options
+from citysplat_core.mapping.snapshots import Snapshots
 from citysplat_core.mapping.vouching import is_vouched_for
 
 _SEED_BASELINE_M: Final = (2.0, 25.0)
@@ -38,10 +38,13 @@ class _Growth:
     blocked: set[int] = field(default_factory=set)
     frames_at_last_ba: int = 0
     points_at_last_ba: int = 0
+    n_earlier: int = 0
 
 
 def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
     """Grow models one after another from the best GPS-ranked pairs.
+
+    After a kill it goes on after the models that were finished.
 
     Args:
         job: The job; photos without a GPS position can join but not start a model.
@@ -57,12 +60,12 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
             database, pycolmap.DatabaseCacheOptions(min_num_matches=job.settings.min_matches)
         )
     seeds = _seeds(cache, job)
-    used: set[int] = set()
-    models: list[pycolmap.Reconstruction] = []
-    stop_at = time.monotonic() + job.settings.max_runtime_s
+    snapshots = Snapshots(job.out / "unfinished")
+    models = snapshots.finished()
+    used = {i for model in models for i in model.reg_image_ids()}
     mapper = pycolmap.IncrementalMapper(cache)
     for _, a, b in seeds:
-        if time.monotonic() > stop_at:
+        if job.watch.must_stop():
             break
         if a in used or b in used:
             continue
@@ -70,7 +73,8 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
         if growth is None:
             continue
         growth.blocked |= used
-        _grow(growth, stop_at)
+        growth.n_earlier = len(used)
+        _grow(growth)
         ids = set(growth.model.reg_image_ids())
         keep = len(ids) >= job.settings.min_model_size
         if keep:
@@ -78,6 +82,8 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
             models.append(growth.model)
             used |= ids
         mapper.end_reconstruction(not keep)
+        if keep:
+            snapshots.finish(growth.model)
     return by_size(models, job.settings.min_model_size)
 
 
@@ -127,12 +133,12 @@ def _start(
     return _Growth(job, mapper, options, model, set(), 2, model.num_points3D())
 
 
-def _grow(growth: _Growth, stop_at: float) -> None:
+def _grow(growth: _Growth) -> None:
     """Register photos until none is left; then refine once more and give it one more round."""
     for _ in range(2):
         before = growth.model.num_reg_images()
-        while time.monotonic() < stop_at and _register_next(growth):
-            growth.job.tick()
+        while not growth.job.watch.must_stop() and _register_next(growth):
+            growth.job.tick(growth.n_earlier + growth.model.num_reg_images(), growth.model)
             if _is_due(growth):
                 _refine_all(growth)
         _refine_all(growth)

@@ -1,9 +1,11 @@
 """Mappers behind one small interface: a database in, reconstructions out."""
 
+import json
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,13 +15,13 @@ import pycolmap
 from citysplat_core.errors import MappingError
 from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.georegister import Positions
+from citysplat_core.mapping.snapshots import Snapshots
 from citysplat_core.mapping.vouching import Partners
+from citysplat_core.mapping.watch import BEAT_S, Watch
 from citysplat_core.mapping.workspace import EXACT_MODEL
 from citysplat_core.settings import MappingSettings
 
 log = logging.getLogger(__name__)
-
-_BEAT_S: Final = 2.0
 
 FAST: Final[Mapping[str, Any]] = {
     "ba_global_frames_ratio": 1.4,
@@ -39,14 +41,16 @@ class MapJob:
     Attributes:
         database: The workspace database.
         photos: Folder with the photos by COLMAP name (only the global mapper looks at them).
-        out: An empty folder for the mapper's own files.
+        out: A folder for the mapper's own files, which outlives a kill.
         positions: GPS positions by colmap_id, city frame, metres.
         partners: Verified partners of every photo, strongest first.
         fixed_cameras: Cameras whose intrinsics are not refined.
         settings: Settings of the step.
         n_threads: Threads to use.
-        tick: Called after every registered photo, as far as the mapper tells.
+        tick: Called after every registered photo with the number of photos in all models so far
+            and the model that grows, by a mapper that tells them.
         beat: Called every few seconds by a mapper that does not tell.
+        watch: The limits of this run; says in the end whether and why it was stopped.
     """
 
     database: Path
@@ -57,8 +61,9 @@ class MapJob:
     fixed_cameras: frozenset[int]
     settings: MappingSettings
     n_threads: int
-    tick: Callable[[], None]
+    tick: Callable[[int, pycolmap.Reconstruction], None]
     beat: Callable[[], None]
+    watch: Watch
 
 
 class Mapper(Protocol):
@@ -102,38 +107,139 @@ def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
 
 
 def map_incremental(job: MapJob) -> list[pycolmap.Reconstruction]:
-    """Grow models photo by photo (COLMAP's incremental mapper, all in C++)."""
-    models = pycolmap.incremental_mapping(
-        job.database,
-        job.photos,
-        job.out,
-        incremental_options(job),
-        next_image_callback=job.tick,
-    )
-    return by_size(models.values(), job.settings.min_model_size)
+    """Grow models photo by photo (COLMAP's incremental mapper, all in C++).
+
+    After a kill it goes on from the models that were finished and the newest snapshot. The result
+    is whole, but not the same to the bit: the draws differ, and the photos of finished models are
+    not used in later ones.
+    """
+    snapshots = Snapshots(job.out / "unfinished")
+    earlier = snapshots.finished()
+    snapshot = snapshots.newest(earlier)
+    options = incremental_options(job)
+    options.snapshot_path = snapshots.growing
+    options.snapshot_frames_freq = job.settings.snapshot_every
+    manager = pycolmap.ReconstructionManager()
+    if snapshot is not None:
+        manager.read(snapshot)
+        log.info("Mapping goes on from a snapshot of %d photos", manager.get(0).num_reg_images())
+    with pycolmap.Database.open(job.database) as database:
+        if earlier:
+            options.image_names = _names_left(database, earlier, manager)
+        if not earlier or options.image_names:
+            _run_pipeline(job, options, database, manager, snapshots, earlier)
+    late = [manager.get(number) for number in range(manager.size())]
+    return by_size([*earlier, *late], job.settings.min_model_size)
+
+
+def _names_left(
+    database: pycolmap.Database,
+    earlier: list[pycolmap.Reconstruction],
+    manager: pycolmap.ReconstructionManager,
+) -> list[str]:
+    taken = {i for model in earlier for i in model.reg_image_ids()}
+    if manager.size():
+        taken -= set(manager.get(0).reg_image_ids())
+    return [image.name for image in database.read_all_images() if image.image_id not in taken]
+
+
+def _run_pipeline(
+    job: MapJob,
+    options: pycolmap.IncrementalPipelineOptions,
+    database: pycolmap.Database,
+    manager: pycolmap.ReconstructionManager,
+    snapshots: Snapshots,
+    earlier: list[pycolmap.Reconstruction],
+) -> None:
+    pipeline = pycolmap.IncrementalPipeline(options, database, manager)
+    n_earlier = sum(model.num_reg_images() for model in earlier)
+    n_stored = 0
+
+    def on_photo() -> None:
+        snapshots.settle()
+        last = manager.size() - 1
+        sizes = [manager.get(number).num_reg_images() for number in range(last + 1)]
+        job.tick(n_earlier + sum(sizes), manager.get(last))
+        if job.watch.must_stop():
+            pipeline.options.max_runtime_seconds = 1  # it ends as at its own limit: in good order
+
+    def on_model() -> None:
+        nonlocal n_stored
+        while n_stored < manager.size():
+            snapshots.finish(manager.get(n_stored))
+            n_stored += 1
+        snapshots.forget()
+
+    events = pycolmap.IncrementalPipelineCallback
+    pipeline.add_callback(events.NEXT_IMAGE_REG_CALLBACK, on_photo)
+    pipeline.add_callback(events.LAST_IMAGE_REG_CALLBACK, on_model)
+    pipeline.run()
+    job.watch.must_stop()  # COLMAP's own clock may have ended it between two photos
 
 
 def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
     """Solve all rotations, then all positions at once (GLOMAP inside COLMAP).
 
-    It registers nearly everything and may bend: only the check against GPS makes it usable. It has
-    no time limit and does not tell how far it is.
+    It registers nearly everything and may bend: only the check against GPS makes it usable. It does
+    not tell how far it is and has nothing to show before its end, so that a limit ends it without
+    a model; it runs in a process of its own, as it cannot be stopped otherwise.
     """
-    options = pycolmap.GlobalPipelineOptions(
-        num_threads=job.n_threads,
-        random_seed=job.settings.seed,
-        min_num_matches=job.settings.min_matches,
-        min_model_size=job.settings.min_model_size,
-    )
-    if keeps_all_intrinsics(job):
-        options.mapper.bundle_adjustment.refine_focal_length = False
-        options.mapper.bundle_adjustment.refine_extra_params = False
-    with ThreadPoolExecutor(1) as pool:  # COLMAP releases the lock, so that this thread can beat
-        future = pool.submit(pycolmap.global_mapping, job.database, job.photos, job.out, options)
-        while wait([future], timeout=_BEAT_S).not_done:
-            job.beat()
-    models = future.result()
-    return by_size(models.values(), job.settings.min_model_size)
+    shutil.rmtree(job.out)
+    job.out.mkdir()
+    told = {
+        "database": str(job.database),
+        "photos": str(job.photos),
+        "out": str(job.out),
+        "keeps_intrinsics": keeps_all_intrinsics(job),
+        "log_level": pycolmap.logging.minloglevel,
+        "options": {
+            "num_threads": job.n_threads,
+            "random_seed": job.settings.seed,
+            "min_num_matches": job.settings.min_matches,
+            "min_model_size": job.settings.min_model_size,
+        },
+    }
+    _run_child(json.dumps(told), job)
+    folders = sorted((job.out / "models").glob("*"), key=lambda path: int(path.name))
+    models = [pycolmap.Reconstruction(folder) for folder in folders]
+    return by_size(models, job.settings.min_model_size)
+
+
+def _run_child(told: str, job: MapJob) -> None:
+    """Run the global mapper in a process until it ends or a limit ends it."""
+    script = Path(__file__).with_name("global_run.py")
+    said = job.out / "log.txt"
+    with (
+        said.open("w") as log_file,
+        subprocess.Popen(  # noqa: S603 - its own script, no shell
+            [sys.executable, "-P", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as child,
+    ):
+        try:
+            assert child.stdin is not None  # noqa: S101 - it was asked for
+            child.stdin.write(told + "\n")
+            child.stdin.flush()
+            while _is_running(child):
+                job.beat()
+                if job.watch.must_stop(child.pid):
+                    child.kill()
+        finally:
+            child.kill()
+    if child.returncode and not job.watch.stopped:
+        lines = said.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(f"its process ended with {child.returncode}: {lines[-1]}")
+
+
+def _is_running(child: subprocess.Popen[str]) -> bool:
+    try:
+        child.wait(BEAT_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def keeps_all_intrinsics(job: MapJob) -> bool:
@@ -160,6 +266,8 @@ def run_mapper(
 ) -> list[pycolmap.Reconstruction]:
     """Run a mapper, or read what it had finished before a kill.
 
+    A mapper that was killed half way finds its own files again and goes on where it can.
+
     Args:
         name: Its name, for messages.
         mapper: The mapper.
@@ -173,11 +281,14 @@ def run_mapper(
     if done.is_file():
         folders = [job.out / "kept" / n for n in done.read_text().split()]
         try:
-            return [pycolmap.Reconstruction(folder) for folder in folders]
+            models = [pycolmap.Reconstruction(folder) for folder in folders]
+            job.watch.stopped = _read_text(job.out / "stopped")
         except (ValueError, RuntimeError, IndexError) as error:
             log.warning("The models kept of an earlier run are damaged; mapped again: %s", error)
-    shutil.rmtree(job.out, ignore_errors=True)
-    job.out.mkdir(parents=True)
+        else:
+            return models
+        shutil.rmtree(job.out)
+    job.out.mkdir(parents=True, exist_ok=True)
     try:
         with quiet_colmap():
             models = mapper(job)
@@ -188,9 +299,16 @@ def run_mapper(
             fix="Try another `mapping.strategy`; if all fail, materialize box_matches again.",
             box=box,
         ) from error
+    shutil.rmtree(job.out / "kept", ignore_errors=True)
     for number, model in enumerate(models):
         folder = job.out / "kept" / str(number)
         folder.mkdir(parents=True)
         model.write(folder)
+    (job.out / "stopped").write_text(job.watch.stopped)
     done.write_text(" ".join(str(number) for number in range(len(models))))
+    shutil.rmtree(job.out / "unfinished", ignore_errors=True)
     return models
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

@@ -90,7 +90,7 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
         work=work,
         settings=settings,
         n_threads=n_threads,
-        tell=lambda name, n: progress(min(n, total), total, f"{name}: {n} registrations"),
+        tell=lambda name, n, said: progress(min(n, total), total, f"{name}: {n} photos{said}"),
     )
     skipped = "" if attempts[0].explained else _why_nothing(attempts)
     report = _write(box, workspace, attempts, out, skipped=skipped)
@@ -100,6 +100,7 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
 
 def _why_nothing(attempts: Sequence[Attempt]) -> str:
     reasons = [f"{a.strategy}: {c.reason}" for a in attempts for c in a.components]
+    reasons += [f"{a.strategy}: {a.stopped}" for a in attempts if a.stopped]
     found = "; ".join(dict.fromkeys(reasons)) or "no mapper found a component"
     return f"no component is accepted ({found})"
 

@@ -1,11 +1,14 @@
 """Which mapper is believed: run, judge against GPS, compare what is explained."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+import pycolmap
 
 from citysplat_core.mapping.components import Component, judge
 from citysplat_core.mapping.geographic import map_geographic
@@ -16,6 +19,7 @@ from citysplat_core.mapping.mappers import (
     map_incremental,
     run_mapper,
 )
+from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
 from citysplat_core.settings import MappingSettings
 
@@ -33,11 +37,13 @@ class Attempt:
         strategy: Its name.
         components: Accepted ones first, each group by falling size.
         cpu_seconds: Of all threads; near 0 if it was read back after a kill.
+        stopped: Which limit stopped it, with what it had solved by then; empty if none did.
     """
 
     strategy: str
     components: list[Component]
     cpu_seconds: float
+    stopped: str = ""
 
     @property
     def explained(self) -> set[int]:
@@ -63,6 +69,7 @@ class Attempt:
             "n_accepted": sum(c.accepted for c in self.components),
             "n_refused": sum(not c.accepted for c in self.components),
             "cpu_seconds": round(self.cpu_seconds, 2),
+            "stopped": self.stopped,
         }
 
 
@@ -73,7 +80,7 @@ def attempt_all(
     work: Path,
     settings: MappingSettings,
     n_threads: int,
-    tell: Callable[[str, int], None],
+    tell: Callable[[str, int, str], None],
 ) -> list[Attempt]:
     """Run the wished mapper, or with ``auto`` one after another until one explains enough.
 
@@ -83,7 +90,8 @@ def attempt_all(
         work: Folder for the mappers; finished runs in it are not repeated.
         settings: ``strategy`` and thresholds.
         n_threads: Threads to use.
-        tell: Called with the mapper's name and the number of registrations so far.
+        tell: Called with the mapper's name, the photos registered so far, and the points and the
+            mean reprojection error of the model that grows, as text; empty where it tells none.
 
     Returns:
         The attempts, the best first; of equal ones the earlier.
@@ -114,16 +122,19 @@ def _attempt(
     work: Path,
     settings: MappingSettings,
     n_threads: int,
-    tell: Callable[[str, int], None],
+    tell: Callable[[str, int, str], None],
 ) -> Attempt:
     registered = 0
 
-    def tick() -> None:
-        nonlocal registered
-        registered += 1
-        tell(name, registered)
+    said = ""
+    watch = Watch(settings.max_runtime_s, settings.max_memory_mb)
 
-    tell(name, 0)
+    def tick(n_registered: int, model: pycolmap.Reconstruction) -> None:
+        nonlocal registered, said
+        registered, said = n_registered, watch.describe(model)
+        tell(name, registered, said)
+
+    tell(name, 0, "")
     job = MapJob(
         database=workspace.database,
         photos=workspace.photos,
@@ -134,9 +145,10 @@ def _attempt(
         settings=settings,
         n_threads=n_threads,
         tick=tick,
-        beat=lambda: tell(name, registered),
+        beat=lambda: tell(name, registered, said),
+        watch=watch,
     )
-    started = time.process_time()
+    started = _cpu_seconds()
     models = run_mapper(name, MAPPERS[name], job, box=box)
     components = [
         judge(
@@ -149,4 +161,10 @@ def _attempt(
         for model in models
     ]
     components.sort(key=lambda c: (not c.accepted, -len(c.image_ids)))
-    return Attempt(name, components, time.process_time() - started)
+    return Attempt(name, components, _cpu_seconds() - started, watch.stopped)
+
+
+def _cpu_seconds() -> float:
+    """Give the CPU time of this process and of its children that have ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system

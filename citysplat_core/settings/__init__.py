@@ -175,6 +175,10 @@ class MappingSettings(StepSettings):
     next."""
     max_runtime_s: int = Field(3600, ge=10)
     """Longest time for one mapper run; what is solved by then is kept, seconds."""
+    max_memory_mb: int = Field(0, ge=0)
+    """A mapper run is stopped above this, and what is solved by then is kept, MiB; 0: no limit."""
+    snapshot_every: int = Field(50, ge=5)
+    """Registered photos between two snapshots, from which a killed run goes on."""
     seed: int = 0
     """Seed of every random draw."""
 

@@ -10,6 +10,7 @@ from citysplat_core.mapping.mappers import (
     keeps_all_intrinsics,
     run_mapper,
 )
+from citysplat_core.mapping.watch import Watch
 from citysplat_core.settings import MappingSettings
 
 
@@ -25,8 +26,9 @@ def job(make_street, tmp_path):
         fixed_cameras=frozenset({7}),
         settings=MappingSettings(max_runtime_s=77, seed=5),
         n_threads=1,
-        tick=lambda: None,
+        tick=lambda _, __: None,
         beat=lambda: None,
+        watch=Watch(77),
     )
 
 

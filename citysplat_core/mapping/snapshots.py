@@ -1,0 +1,85 @@
+"""What a mapper leaves on disk while it runs, so that a killed run is taken up and not repeated."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pycolmap
+
+log = logging.getLogger(__name__)
+
+_KEPT_SNAPSHOTS: Final = 2
+
+
+class Snapshots:
+    """Finished models of a run, and snapshots of the model that grows.
+
+    A folder under ``finished`` or ``whole`` is complete, as it got there by one renaming; COLMAP
+    writes its snapshots to ``growing``, where a kill may leave half a one.
+
+    Attributes:
+        growing: Where COLMAP writes snapshots, a folder named by milliseconds each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take up a folder, which need not exist; what a kill left half written is removed."""
+        self.growing = folder / "growing"
+        self._whole = folder / "whole"
+        self._finished = folder / "finished"
+        self._part = folder / "part"
+        for half in (self.growing, self._part):
+            shutil.rmtree(half, ignore_errors=True)
+        for kept in (self.growing, self._whole, self._finished):
+            kept.mkdir(parents=True, exist_ok=True)
+
+    def finished(self) -> list[pycolmap.Reconstruction]:
+        """Give the models that an earlier run had finished, in the order of their making."""
+        folders = sorted(self._finished.iterdir(), key=lambda path: int(path.name))
+        models = [_read(folder) for folder in folders]
+        return [model for model in models if model is not None]
+
+    def newest(self, finished: Iterable[pycolmap.Reconstruction]) -> Path | None:
+        """Give the newest readable snapshot of a model that is not finished; None if there is none.
+
+        Args:
+            finished: What ``finished`` gave. A kill between the end of a model and the removal of
+                its snapshots leaves these behind; they are told by their photos and passed over.
+        """
+        taken = {i for model in finished for i in model.reg_image_ids()}
+        for folder in sorted(self._whole.iterdir(), key=lambda path: -int(path.name)):
+            model = _read(folder)
+            ids = set(model.reg_image_ids()) if model is not None else set()
+            if len(ids - taken) > len(ids) / 2:
+                return folder
+        return None
+
+    def settle(self) -> None:
+        """Take the snapshots in ``growing`` for whole; call only while COLMAP writes none."""
+        for folder in sorted(self.growing.iterdir()):
+            folder.rename(self._whole / folder.name)
+        whole = sorted(self._whole.iterdir(), key=lambda path: -int(path.name))
+        for old in whole[_KEPT_SNAPSHOTS:]:
+            shutil.rmtree(old)
+
+    def finish(self, model: pycolmap.Reconstruction) -> None:
+        """Store a finished model."""
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir()
+        model.write(self._part)
+        self._part.rename(self._finished / str(len(list(self._finished.iterdir()))))
+
+    def forget(self) -> None:
+        """Remove the snapshots: the model that they were of is finished or given up."""
+        for folder in (self.growing, self._whole):
+            shutil.rmtree(folder)
+            folder.mkdir()
+
+
+def _read(folder: Path) -> pycolmap.Reconstruction | None:
+    try:
+        return pycolmap.Reconstruction(folder)
+    except (ValueError, RuntimeError, IndexError) as error:
+        log.warning("%s is damaged and not used: %s", folder, error)
+        return None
