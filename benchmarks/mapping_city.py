@@ -35,6 +35,7 @@ from citysplat_core.settings import (
     MatchingSettings,
 )
 from citysplat_core.storage import Progress, StepReport, no_progress
+from citysplat_core.storage.usage import cpu_seconds
 
 Tell = Callable[[str], Progress]
 """Makes the progress callback of a step from its name."""
@@ -260,9 +261,9 @@ def make(
         shutil.rmtree(out, ignore_errors=True)
         for each in (out, work):
             each.mkdir(parents=True, exist_ok=True)
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), cpu_seconds()
         report = build(out, work)
-        cost = Cost(cpu_s=time.process_time() - cpu, wall_s=time.perf_counter() - wall)
+        cost = Cost(cpu_s=cpu_seconds() - cpu, wall_s=time.perf_counter() - wall)
         if then is not None:
             then(out, work)
         shutil.rmtree(work)

@@ -1,7 +1,5 @@
 """Which mapper is believed: run, judge against GPS, compare what is explained."""
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from citysplat_core.mapping.mappers import (
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
 from citysplat_core.settings import MappingSettings
+from citysplat_core.storage.usage import cpu_seconds
 
 MAPPERS: Final = MappingProxyType[str, Mapper](
     {"incremental": map_incremental, "geographic": map_geographic, "global": map_global}
@@ -148,7 +147,7 @@ def _attempt(
         beat=lambda: tell(name, registered, said),
         watch=watch,
     )
-    started = _cpu_seconds()
+    started = cpu_seconds()
     models = run_mapper(name, MAPPERS[name], job, box=box)
     components = [
         judge(
@@ -161,10 +160,4 @@ def _attempt(
         for model in models
     ]
     components.sort(key=lambda c: (not c.accepted, -len(c.image_ids)))
-    return Attempt(name, components, _cpu_seconds() - started, watch.stopped)
-
-
-def _cpu_seconds() -> float:
-    """Give the CPU time of this process and of its children that have ended."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+    return Attempt(name, components, cpu_seconds() - started, watch.stopped)

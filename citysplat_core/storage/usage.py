@@ -1,11 +1,18 @@
 """What a step used: time, CPU and the peak of its memory."""
 
+import os
 import threading
 import time
 from types import TracebackType
 from typing import Self
 
 import psutil
+
+
+def cpu_seconds() -> float:
+    """Give the CPU time so far of this process and of its children that have ended, seconds."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 class Usage:
@@ -17,7 +24,7 @@ class Usage:
 
     Attributes:
         seconds: Wall time.
-        cpu_seconds: CPU time of all threads of this process.
+        cpu_seconds: CPU time of all threads of this process and of its children that have ended.
         peak_rss_mb: Peak resident memory, MiB.
     """
 
@@ -33,7 +40,7 @@ class Usage:
     def __enter__(self) -> Self:
         """Start the clocks."""
         self._started = time.monotonic()
-        self._cpu_started = time.process_time()
+        self._cpu_started = cpu_seconds()
         self._sampler.start()
         return self
 
@@ -47,7 +54,7 @@ class Usage:
         self._done.set()
         self._sampler.join()
         self.seconds = time.monotonic() - self._started
-        self.cpu_seconds = time.process_time() - self._cpu_started
+        self.cpu_seconds = cpu_seconds() - self._cpu_started
 
     def _sample(self) -> None:
         while True:
