@@ -175,12 +175,15 @@ class CityResource:
         asset, partition = _name(context)
         rate = Rate()
         last = [time.monotonic()]
+        announced = [""]
 
         def progress(done: int, total: int, note: str) -> None:
             told = rate.told(done, total, note)
             for listener in _listeners:
                 listener(asset, partition, done, total, told)
-            is_announcement = done == 0 and ":" in note
+            is_announcement = done == 0 and ":" in note and note != announced[0]
+            if is_announcement:
+                announced[0] = note
             if is_announcement or time.monotonic() - last[0] >= _LOG_EVERY_S:
                 last[0] = time.monotonic()
                 context.log.info("%s %s: %s of %s %s", asset, partition, done, total or "?", told)
