@@ -1,0 +1,65 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from citysplat_core.mapping import global_run
+from citysplat_core.mapping.mappers import MapJob, map_global
+from citysplat_core.mapping.watch import Watch
+from citysplat_core.settings import MappingSettings
+
+
+@pytest.fixture
+def job(make_street, tmp_path):
+    street = make_street(n_photos=30)
+    pairs = [(i, j) for i in range(30) for j in range(i + 1, min(i + 5, 30))]
+    street.write_database(tmp_path / "m.db", list(range(30)), pairs)
+    (tmp_path / "out").mkdir()
+    return MapJob(
+        database=tmp_path / "m.db",
+        photos=tmp_path,
+        out=tmp_path / "out",
+        positions=street.positions(),
+        partners={},
+        fixed_cameras=frozenset({7}),
+        settings=MappingSettings(),
+        n_threads=1,
+        tick=lambda _, __: None,
+        beat=lambda: None,
+        watch=Watch(600),
+    )
+
+
+def test_models_come_back_from_the_process(job):
+    (model,) = map_global(job)
+    assert model.num_reg_images() == 30
+    assert not job.watch.stopped
+
+
+def test_a_process_that_fails_says_why(job):
+    with pytest.raises(
+        RuntimeError, match=r"its process ended with 1: .*(unable|open|error|Error)"
+    ):
+        map_global(replace(job, photos=job.photos / "none" / "such"))
+
+
+def test_the_process_ends_with_its_parent(job):
+    told = {
+        "database": str(job.database),
+        "photos": str(job.photos),
+        "out": str(job.out),
+        "keeps_intrinsics": True,
+        "log_level": 2,
+        "options": {"num_threads": 1},
+    }
+    ended = subprocess.run(
+        [sys.executable, "-P", global_run.__file__],
+        input=json.dumps(told) + "\n",  # and then its input closes, as when the parent is killed
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert not (job.out / "models").exists()
