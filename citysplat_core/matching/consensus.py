@@ -18,7 +18,7 @@ from scipy.sparse.linalg import splu
 from citysplat_core.matching.depths import laplacian
 from citysplat_core.matching.verify import Edges
 
-_LEAST_POINTS: Final = 4
+LEAST_POINTS: Final = 4
 """Matches with a depth on both sides that an offset rests on."""
 _PLACE_SIGMA_M: Final = 0.3
 _DRIFT_SIGMA_M: Final = 0.6
@@ -65,7 +65,7 @@ def measure_offsets(
     usual = median_of(edge, sigma_m[known], n_edges)
     many = np.maximum(count, 1)
     sigma = np.sqrt(_PLACE_SIGMA_M**2 + usual**2 / np.sqrt(many) + spread**2 / many)
-    few = count < _LEAST_POINTS
+    few = count < LEAST_POINTS
     middle[few], sigma[few] = np.nan, np.nan
     return Offsets(east_north_m=middle, sigma_m=sigma)
 

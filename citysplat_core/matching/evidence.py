@@ -11,9 +11,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from citysplat_core.matching.consensus import measure_offsets, median_of, settle_positions
+from citysplat_core.matching.consensus import (
+    LEAST_POINTS,
+    measure_offsets,
+    median_of,
+    settle_positions,
+)
 from citysplat_core.matching.depths import find_depths
-from citysplat_core.matching.headings import settle_headings
+from citysplat_core.matching.headings import horizontal_rays, settle_headings
 from citysplat_core.matching.inliers import Inliers
 from citysplat_core.matching.pairs import NO_SEQUENCE, wrap_deg
 from citysplat_core.matching.photos import Photos
@@ -45,7 +50,8 @@ _POOR_DEVIATION: Final = 0.5
 """Only sequences beyond this are excused: else half the far matches of look-alikes pass."""
 _MOST_MISFIT: Final = 2.0
 _ROUNDS: Final = 3
-_LEAST_TESTED: Final = 8
+LEAST_TESTED: Final = 8
+"""Matches that must have something to say for their pair to count as tested."""
 _BELIEVED_SHARE: Final = 0.5
 """Pairs of which a smaller share agrees lend the second round nothing."""
 
@@ -71,6 +77,11 @@ class Evidence:
     steps: NDArray[np.int64]
 
     @property
+    def is_tested(self) -> NDArray[np.bool_]:
+        """Pairs of which enough matches have something to say, shape (E,)."""
+        return np.asarray(self.n_for + self.n_against >= LEAST_TESTED)
+
+    @property
     def share_for(self) -> NDArray[np.float64]:
         """Share of the matches that agree among those that can tell, 0 if none can, shape (E,)."""
         return np.asarray(self.n_for / np.maximum(self.n_for + self.n_against, 1))
@@ -92,8 +103,7 @@ def weigh_matches(
     way = photos.east_north_m[second] - photos.east_north_m[first]
     heard = np.hypot(way[:, 0], way[:, 1]) < max_distance_m
     found = _weigh(photos, edges, inliers, heard, gps_sigma_m)
-    tested = found.n_for + found.n_against >= _LEAST_TESTED
-    heard &= ~tested | (found.share_for >= _BELIEVED_SHARE)
+    heard &= ~found.is_tested | (found.share_for >= _BELIEVED_SHARE)
     return _weigh(photos, edges, inliers, heard, gps_sigma_m)  # without false ones' say
 
 
@@ -202,11 +212,8 @@ class _Scene:
 
     def rays(self) -> NDArray[np.float64]:
         """Horizontal directions of both keypoints, unit, shape (M, 2, 2)."""
-        angle = np.radians(self.heading_deg[self.edges.rows[self.inliers.edge]])
-        across = self.inliers.bearing[:, :, 0]
-        east = across * np.cos(angle) + np.sin(angle)
-        north = np.cos(angle) - across * np.sin(angle)
-        ray = np.stack([east, north], axis=2)
+        heading_deg = self.heading_deg[self.edges.rows[self.inliers.edge]]
+        ray = horizontal_rays(self.inliers.bearing[:, :, 0], heading_deg)
         return np.asarray(ray / np.linalg.norm(ray, axis=2, keepdims=True))
 
     def places(self, correction_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -274,7 +281,7 @@ def _settle(
             scene.edges, offsets, asked, along, n_photos, gps_sigma_m=gps_sigma_m
         )
         agrees = scene.deviation(correction) < _SIGMAS + 1.0
-        enough = np.bincount(scene.inliers.edge, agrees, n_edges) >= _SIGMAS + 1.0
+        enough = np.bincount(scene.inliers.edge, agrees, n_edges) >= LEAST_POINTS
         heard = agrees | ~enough[scene.inliers.edge]
     return correction
 

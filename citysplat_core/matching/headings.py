@@ -6,7 +6,7 @@ verified pairs, which give a heading without any compass.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,8 +132,8 @@ def _visual_headings(photos: Photos, edges: Edges) -> NDArray[np.float64]:
     to_first = edges.translation
     samples = np.concatenate(
         [
-            wrap_deg(bearing - _azimuth_deg(to_second))[usable],
-            wrap_deg(bearing + 180.0 - _azimuth_deg(to_first))[usable],
+            wrap_deg(bearing - azimuth_deg(to_second))[usable],
+            wrap_deg(bearing + 180.0 - azimuth_deg(to_first))[usable],
         ]
     )
     owner = np.concatenate([first[usable], second[usable]])
@@ -149,6 +149,24 @@ def _visual_headings(photos: Photos, edges: Edges) -> NDArray[np.float64]:
     return heading
 
 
-def _azimuth_deg(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+def azimuth_deg(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Angle of directions in camera axes (x right, z forward) to the right of forward."""
     return np.degrees(np.arctan2(direction[:, 0], direction[:, 2]))
+
+
+def horizontal_rays(
+    across: NDArray[np.floating[Any]], heading_deg: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where image points of upright cameras lie on the map, seen from the camera.
+
+    Args:
+        across: Undistorted x at depth 1, shape (...).
+        heading_deg: Headings of their photos, clockwise from north, shape (...).
+
+    Returns:
+        East and north for a depth of 1, shape (..., 2).
+    """
+    angle = np.radians(heading_deg)
+    east = across * np.cos(angle) + np.sin(angle)
+    north = np.cos(angle) - across * np.sin(angle)
+    return np.stack([east, north], axis=-1)

@@ -9,15 +9,13 @@ import pycolmap
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-from citysplat_core.matching.evidence import Evidence, weigh_matches
+from citysplat_core.matching.evidence import LEAST_TESTED, Evidence, weigh_matches
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.inliers import Graph, Inliers
 from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.verify import Edges
 from citysplat_core.settings import MatchingSettings
 
-_LEAST_TESTED: Final = 8
-"""Matches that must have something to say for the pair to count as tested."""
 _CLEAN_SHARE: Final = 0.97
 """Matches that nobody can test stay if so many of the pair's others agree."""
 _NEXT_STEPS: Final = 1
@@ -84,7 +82,7 @@ def judge_matches(
         photos, edges, inliers,
         gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
     )  # fmt: skip
-    tested = evidence.n_for + evidence.n_against >= _LEAST_TESTED
+    tested = evidence.is_tested
     is_clean = evidence.share_for >= _CLEAN_SHARE
     stays = (evidence.verdict > 0) | ((evidence.verdict == 0) & is_clean[inliers.edge])
     stays |= (~tested)[inliers.edge]
@@ -139,7 +137,7 @@ def _should_be_proven(
     told = np.zeros(len(photos))
     for side in (0, 1):
         told += np.bincount(edges.rows[inliers.edge, side], said, len(photos))
-    knows = told >= 4 * _LEAST_TESTED
+    knows = told >= 4 * LEAST_TESTED
     yaws = evidence.yaws
     fits = (evidence.steps > 0) & (evidence.steps <= _NEXT_STEPS)
     fits &= yaws.turn_error_deg < _MOST_TURN_ERROR_DEG

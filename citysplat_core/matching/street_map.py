@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from citysplat_core.matching.consensus import median_of
+from citysplat_core.matching.headings import horizontal_rays
+from citysplat_core.matching.pairs import wrap_deg
 from citysplat_core.matching.surroundings import MatchDepths
 
 _CELL_M: Final = 0.5
@@ -70,10 +72,8 @@ def _map_of(
     good &= (height > 0) & (height < _HIGHEST_M) & np.isfinite(heading_deg[depths.owner])
     own = np.flatnonzero(good)
     owner, depth, across = depths.owner[own], depths.keypoint_depth_m[own], depths.bearing[own, 0]
-    angle = np.radians(heading_deg[owner])
-    east = across * np.cos(angle) + np.sin(angle)
-    north = np.cos(angle) - across * np.sin(angle)
-    place = position_m[owner] + np.stack([east, north], axis=1) * depth[:, None]
+    ray = horizontal_rays(across, heading_deg[owner])
+    place = position_m[owner] + ray * depth[:, None]
     cell = np.floor(place / _CELL_M).astype(np.int64)
     _, number = np.unique(cell, axis=0, return_inverse=True)
     number = number.ravel()
@@ -106,7 +106,7 @@ def _ranges(
         across = depths.bearing[start:end, 0]
         looks = heading_deg[photo] + np.degrees(np.arctan(across))
         stands = np.degrees(np.arctan2(way[:, 0], way[:, 1]))
-        apart = np.abs((stands - looks[:, None] + 180.0) % 360.0 - 180.0)
+        apart = np.abs(wrap_deg(stands - looks[:, None]))
         width = np.maximum(np.degrees(np.arctan2(_CELL_M, range_m)), _LEAST_ANGLE_DEG)
         seen = np.sort(np.where(apart < width, range_m, np.inf), axis=1)
         count = np.isfinite(seen).sum(axis=1)

@@ -15,11 +15,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from citysplat_core.matching.depths import laplacian
+from citysplat_core.matching.headings import UPRIGHT_COSINE, azimuth_deg
 from citysplat_core.matching.pairs import wrap_deg
 from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.verify import Edges
 
-_UPRIGHT: Final = 0.85
 _TURN_SIGMA_DEG: Final = 3.0
 _STEP_SIGMA_M: Final = 1.4
 """Error of the way between neighbours in a sequence."""
@@ -108,7 +108,7 @@ def solve_yaws(
 
 
 def _hear(photos: Photos, edges: Edges, neighbours: NDArray[np.bool_]) -> _Witnesses:
-    chosen = np.flatnonzero(neighbours & (edges.rotation[:, 1, 1] > _UPRIGHT))
+    chosen = np.flatnonzero(neighbours & (edges.rotation[:, 1, 1] > UPRIGHT_COSINE))
     a, b = edges.rows[chosen].T
     rotation = edges.rotation[chosen]
     length = np.linalg.norm(edges.translation[chosen], axis=1, keepdims=True)
@@ -116,20 +116,15 @@ def _hear(photos: Photos, edges: Edges, neighbours: NDArray[np.bool_]) -> _Witne
     to_second = -np.einsum("eji,ej->ei", rotation, to_first)
     move = photos.east_north_m[b] - photos.east_north_m[a]
     bearing = np.degrees(np.arctan2(move[:, 0], move[:, 1]))
-    said = [bearing - _azimuth_deg(to_second), bearing + 180.0 - _azimuth_deg(to_first)]
+    said = [bearing - azimuth_deg(to_second), bearing + 180.0 - azimuth_deg(to_first)]
     way_m = np.hypot(move[:, 0], move[:, 1])
     return _Witnesses(
         edge=chosen, a=a, b=b,
-        turn=_azimuth_deg(rotation[:, 2, :]),
+        turn=azimuth_deg(rotation[:, 2, :]),
         said=wrap_deg(np.stack(said)),
         said_sigma=np.degrees(np.arctan2(_STEP_SIGMA_M, way_m)) + 2.0,
         is_long=(way_m > _SHORTEST_M) & (np.abs(to_first[:, 1]) < _STEEPEST),
     )  # fmt: skip
-
-
-def _azimuth_deg(direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angle of directions in camera axes (x right, z forward) to the right of forward."""
-    return np.degrees(np.arctan2(direction[:, 0], direction[:, 2]))
 
 
 def _solve(
