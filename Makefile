@@ -66,7 +66,7 @@ format: $(VENV)/.installed-dev ## let ruff format and repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(VENV)/.installed-dev ## mypy --strict over citysplat_core
+types: $(VENV)/.installed-dev ## mypy --strict over both packages
 	$(BIN)/mypy
 
 settings-doc: $(VENV)/.installed ## write docs/settings.md from the code

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import dagster as dg
@@ -12,12 +12,19 @@ from citysplat_core.storage import Artifact
 
 _PREVIEW_PX = 720
 
+# Dagster reads the annotation of an asset's body when the assets are built, and refuses
+# ``MaterializeResult[...]`` where there are checks; mypy wants the parameter.
+if TYPE_CHECKING:
+    Result: TypeAlias = dg.MaterializeResult[None]
+else:
+    Result = dg.MaterializeResult
+
 
 def result_of(
     artifact: Artifact,
     checks: Sequence[dg.AssetCheckResult] = (),
     more: Mapping[str, Any] | None = None,
-) -> dg.MaterializeResult[Any]:
+) -> Result:
     """Report a finished artifact to Dagster.
 
     The data version is the artifact's own, so that a step which gives the same again leaves what

@@ -11,7 +11,7 @@ import dagster as dg
 
 from citysplat_core.settings import load_city
 from citysplat_dagster.build import build_defs
-from citysplat_dagster.resources import CityResource, listen
+from citysplat_dagster.resources import CityResource, Listener, listen
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _TELL_EVERY_S = 0.4
@@ -137,7 +137,7 @@ def errors_of(result: dg.ExecuteInProcessResult) -> list[str]:
     return messages
 
 
-def _teller(mailbox: Mailbox):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _teller(mailbox: Mailbox) -> Listener:
     last: dict[tuple[str, str], float] = {}
 
     def tell(asset: str, partition: str, done: int, total: int, note: str) -> None:

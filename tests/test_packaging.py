@@ -208,3 +208,11 @@ def test_the_lock_is_made_from_names_and_versions_without_local_tags():
     packages += [("nvidia-cublas", "13.0"), ("triton", "3.0"), ("absl-py", "2")]
     report = {"install": [{"metadata": {"name": n, "version": v}} for n, v in packages]}
     assert script.lock_lines(report) == ["absl-py==2", "some-thing-x==1.0", "torch==2.13.0"]
+
+
+def test_the_types_of_every_shipped_package_are_checked_strictly_before_a_change_lands():
+    mypy = PROJECT["tool"]["mypy"]
+    shipped = {p.parent.name for p in REPOSITORY.glob("*/__init__.py")}
+    assert set(mypy["packages"]) == shipped
+    assert mypy["strict"]
+    assert "lint types" in (REPOSITORY / ".ci" / "run").read_text()

@@ -10,6 +10,7 @@ from citysplat_core.storage.backup import backup_artifacts
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource, bucket_of
+from citysplat_dagster.results import Result
 
 BOX_ASSETS = ("box_images", "box_features", "box_matches", "sparse_model", "splat")
 CITY_ASSETS = (
@@ -26,9 +27,7 @@ def build_backups(settings: CitySettings, partitions: Partitions) -> list[dg.Ass
         deps=["splat"],
         code_version=RECIPES["backup"].code_version(settings),
     )
-    def backup(
-        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    def backup(context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]) -> Result:
         """The box's artifacts, its fringes' and the city's tables, verified in the bucket."""
         box = context.partition_key
         wanted = [

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from citysplat_core.city import BoxInputs, build_city
+from citysplat_core.city import BoxInputs, BoxState, build_city
 from citysplat_core.settings import CitySettings
 from citysplat_core.storage import digest_of, read_failures
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 
 def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
@@ -22,7 +22,7 @@ def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
     )
     def city_tiles(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """The city as a static page: map, splats, cameras, attribution."""
         plan, alignment = city.need("box_plan"), city.find("city_alignment")
         failed = {f.partition: f.message for f in read_failures(city.city.root)}
@@ -60,6 +60,7 @@ def build_tiles(settings: CitySettings) -> list[dg.AssetsDefinition]:
 def _inputs_of(city: CityResource, box: str, failed: Mapping[str, str]) -> BoxInputs:
     splat, model = city.find("splat", box), city.find("sparse_model", box)
     images = city.find("box_images", box)
+    state: BoxState
     if splat is None and box in failed:
         state, reason = "failed", failed[box]
     elif splat is None:

@@ -7,7 +7,7 @@ from citysplat_core.settings import CitySettings
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 
 def build_features(settings: CitySettings, partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -21,7 +21,7 @@ def build_features(settings: CitySettings, partitions: Partitions) -> list[dg.As
     )
     def box_features(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """Keypoints and descriptors of the photos whose home this box is."""
         box = context.partition_key
         images = city.need("box_images", box)

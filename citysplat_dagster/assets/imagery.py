@@ -20,7 +20,7 @@ from citysplat_dagster.inputs import box_rows, file_version, mask_model_of
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 GROUP = "imagery"
 
@@ -44,7 +44,7 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         config: RefetchConfig,
         city: dg.ResourceParam[CityResource],
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """Every tile of the area with its state: the proof that no photo is silently missing."""
         current = city.find("tile_ledger")
         as_of = _as_of(current, refetch=config.refetch)
@@ -74,7 +74,7 @@ def build_discovery(settings: CitySettings) -> list[dg.AssetsDefinition]:
     )
     def image_catalog(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """One row a photo: positions, times, cameras and status, as GeoParquet."""
         ledger = city.need("tile_ledger")
 
@@ -112,7 +112,7 @@ def build_photos(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
     )
     def box_images(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """The box's photos on disk, checked, with quality scores, cameras and masks."""
         box = context.partition_key
         plan, catalog = city.need("box_plan"), city.need("image_catalog")

@@ -14,7 +14,7 @@ from citysplat_dagster.model_checks import (
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 GROUP = "mapping"
 
@@ -41,7 +41,7 @@ def _sparse_models(settings: CitySettings, partitions: Partitions) -> dg.AssetsD
     )
     def sparse_model(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """The box's reconstructions, scaled and placed by GPS in the city frame."""
         box = context.partition_key
         plan, matches = city.need("box_plan"), city.need("box_matches", box)
@@ -93,7 +93,7 @@ def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
     )
     def city_alignment(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """One transform a component, so that photos seen in two boxes stand in one place."""
         plan = city.need("box_plan")
         models = {

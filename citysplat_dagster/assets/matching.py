@@ -17,7 +17,7 @@ from citysplat_dagster.match_report import (
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 GROUP = "matching"
 
@@ -41,7 +41,7 @@ def _inside_boxes(settings: CitySettings, partitions: Partitions) -> dg.AssetsDe
     )
     def box_matches(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """Verified pairs inside the box."""
         box = context.partition_key
         images, features = city.need("box_images", box), city.need("box_features", box)
@@ -87,7 +87,7 @@ def _across(settings: CitySettings, partitions: Partitions) -> dg.AssetsDefiniti
     )
     def fringe_matches(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """Verified pairs across the border of two boxes."""
         fringe = context.partition_key
         sides = fringe.split("--")

@@ -19,7 +19,7 @@ from citysplat_core.storage import (
 from citysplat_dagster.box_rows import tell_changes
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 
 def build_plan(settings: CitySettings) -> list[dg.AssetsDefinition]:
@@ -30,9 +30,7 @@ def build_plan(settings: CitySettings) -> list[dg.AssetsDefinition]:
         deps=["image_catalog"],
         code_version=RECIPES["box_plan"].code_version(settings),
     )
-    def box_plan(
-        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    def box_plan(context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]) -> Result:
         """The boxes and fringes of the city; reload the code location to see new ones."""
         catalog = city.need("image_catalog")
 

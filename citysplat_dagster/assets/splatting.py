@@ -9,7 +9,7 @@ from citysplat_dagster.inputs import placement
 from citysplat_dagster.partitions import Partitions
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 
 def build_splats(settings: CitySettings, partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -27,9 +27,7 @@ def build_splats(settings: CitySettings, partitions: Partitions) -> list[dg.Asse
         pool="gpu",
         check_specs=[dg.AssetCheckSpec("held_out_views", asset="splat")],
     )
-    def splat(
-        context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    def splat(context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]) -> Result:
         """The box's Gaussians, trained on its photos, with held-out quality."""
         from citysplat_core.splatting import train_box  # torch: only for those who train
 

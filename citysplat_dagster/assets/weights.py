@@ -6,7 +6,7 @@ from citysplat_core.features import collect_weights
 from citysplat_core.settings import CitySettings
 from citysplat_dagster.recipes import RECIPES
 from citysplat_dagster.resources import CityResource
-from citysplat_dagster.results import result_of
+from citysplat_dagster.results import Result, result_of
 
 
 def build_weights(settings: CitySettings) -> list[dg.AssetsDefinition]:
@@ -15,7 +15,7 @@ def build_weights(settings: CitySettings) -> list[dg.AssetsDefinition]:
     @dg.asset(group_name="features", code_version=RECIPES["model_weights"].code_version(settings))
     def model_weights(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
-    ) -> dg.MaterializeResult:
+    ) -> Result:
         """Files of the models that ``[weights]`` names, with verified hashes and licences."""
         made = city.produce(
             context,
