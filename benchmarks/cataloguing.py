@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
+from citysplat_core.imagery.services.metadata_store import MetadataStore
 from citysplat_core.imagery.tables import FOUND_SCHEMA, write_table
 
 _FIRST_ID = 94_399_395_803_743_793
@@ -33,7 +33,7 @@ def write_city(root: Path, n_rows: int) -> None:
     lon, lat = rng.uniform(8.46, 8.62, n_rows), rng.uniform(47.33, 47.42, n_rows)
     ids = [str(_FIRST_ID + 37 * i) for i in range(n_rows)]
     ledger = root / "cache" / "mapillary" / "graph.mapillary.com" / "metadata.sqlite"
-    with EntityStore(ledger) as store:
+    with MetadataStore(ledger) as store:
         for start in range(0, n_rows, _AT_ONCE):
             rows = range(start, min(n_rows, start + _AT_ONCE))
             store.save({ids[i]: _entity(ids[i], i, lon[i], lat[i]) for i in rows}, at=now)

@@ -26,6 +26,7 @@ RANK = {
     "cli": 9,
 }
 SAME_RANK_MAY_MEET = {("geography", "settings"), ("settings", "geography")}
+IMAGERY = "citysplat_core.imagery."
 SOURCES = sorted(p for root in (CORE, WIRING) for p in root.rglob("*.py"))
 CORE_SOURCES = [p for p in SOURCES if p.is_relative_to(CORE)]
 
@@ -68,6 +69,15 @@ def test_imports_run_one_way_through_the_rooms(path):
         there = room_of(module)
         allowed = there == here or RANK[there] < RANK[here] or (here, there) in SAME_RANK_MAY_MEET
         assert allowed, f"{name_of(path)} ({here}) must not import {module}"
+
+
+def test_no_photo_service_imports_another_and_what_they_share_imports_none():
+    imagery = CORE / "imagery"
+    for here in ("mapillary", "panoramax", "services"):
+        others = {"mapillary", "panoramax"} - {here}
+        for path in (imagery / here).rglob("*.py"):
+            rooms = {module.split(".")[2] for module in imported_modules(path) if IMAGERY in module}
+            assert not rooms & others, f"{name_of(path)} must not import {rooms & others}"
 
 
 def test_no_room_of_the_core_imports_the_simulation():

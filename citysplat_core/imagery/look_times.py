@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from citysplat_core.imagery.mapillary.entity_store import Freshness
-from citysplat_core.imagery.mapillary.limits import Clock
+from citysplat_core.imagery.services.metadata_store import Freshness
+from citysplat_core.imagery.services.retries import Clock
 from citysplat_core.settings import SourceSettings
 from citysplat_core.storage import read_json, write_json
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from citysplat_core.geography import Area, CityFrame
 from citysplat_core.imagery import MapillarySource, TileLedger, Token, discover_images
-from citysplat_core.imagery.mapillary import Patience
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.settings import SourceSettings
 from citysplat_core.simulation.server import (
     RunningServer,

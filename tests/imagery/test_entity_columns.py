@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from citysplat_core.imagery.mapillary.entities import FIELDS, catalog_row, described_table
-from citysplat_core.imagery.mapillary.entity_store import Record
+from citysplat_core.imagery.services.metadata_store import Record
 from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, FOUND_SCHEMA, table_of
 from citysplat_core.simulation.server import ServerConfig, SyntheticScenes, synthetic_world
 from citysplat_core.simulation.server.entities import entity

@@ -187,7 +187,7 @@ def test_too_many_requests_for_too_long_is_a_block(service, how):
 
 
 def test_a_full_disk_is_a_storage_error(service, monkeypatch):
-    import citysplat_core.imagery.mapillary.tile_cache as module
+    import citysplat_core.imagery.services.tile_cache as module
 
     def full(*_args, **_options):
         raise StorageError("the disk is full", expected="space", fix="Free some.")

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from citysplat_core.errors import BlockedError, DiscoveryError, StorageError
-from citysplat_core.imagery.mapillary import Patience
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
-from citysplat_core.imagery.mapillary.http import Answer
+from citysplat_core.imagery.services.http import Answer
+from citysplat_core.imagery.services.metadata_store import MetadataStore
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.imagery.tables import write_table
 
 DESCRIBE = """
@@ -67,7 +67,7 @@ def ids_in_ledger(service):
 
 
 def records(service, ids):
-    with EntityStore(ledger_of(service)) as store:
+    with MetadataStore(ledger_of(service)) as store:
         return store.read(ids)
 
 
@@ -231,7 +231,7 @@ def test_an_outage_counts_no_tries_against_the_images(service, found):
 
 def test_a_full_disk_is_one_clear_error_and_a_second_run_goes_on(service, found, monkeypatch):
     saved = []
-    save = EntityStore.save
+    save = MetadataStore.save
 
     def full_after_three(store, entities, **options):
         saved.append(len(entities))
@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_clear_error_and_a_second_run_goes_on(service, found,
             raise sqlite3.OperationalError("database or disk is full")
         save(store, entities, **options)
 
-    monkeypatch.setattr(EntityStore, "save", full_after_three)
+    monkeypatch.setattr(MetadataStore, "save", full_after_three)
     with pytest.raises(StorageError, match=r"disk is full.*Free some space"):
         service.describe(found, work="w")
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 
 from citysplat_core.errors import BlockedError
 from citysplat_core.imagery import PhotoRequest, PhotoStore
-from citysplat_core.imagery.mapillary import Patience
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.storage import no_progress
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from citysplat_core.errors import BlockedError, DiscoveryError
 from citysplat_core.geography import tile_of
-from citysplat_core.imagery.mapillary import Patience
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.simulation.server import SyntheticSpec, run_in_thread, synthetic_world
 from tests.imagery.conftest import Service
 

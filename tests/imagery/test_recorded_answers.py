@@ -10,8 +10,8 @@ import pytest
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.imagery.mapillary.decode import decode_tile, positions_of
 from citysplat_core.imagery.mapillary.entities import catalog_row
-from citysplat_core.imagery.mapillary.http import Answer
 from citysplat_core.imagery.mapillary.verdict import Verdict, judge
+from citysplat_core.imagery.services.http import Answer
 from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of
 
 

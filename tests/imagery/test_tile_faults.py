@@ -9,9 +9,9 @@ import time
 import pytest
 
 from citysplat_core.errors import BlockedError, BudgetError, DiscoveryError, StorageError
-from citysplat_core.imagery.mapillary import Patience
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget
-from citysplat_core.imagery.mapillary.tile_cache import TileCache
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.tile_cache import TileCache
 
 ONCE = Patience(tries=1, base_s=0.0, cap_s=0.0, limit_pause_s=0.0, max_pause_s=0.0, max_pauses=1)
 
@@ -336,7 +336,7 @@ def test_a_killed_refetch_goes_on_and_asks_no_tile_twice(service):
 
 
 def test_a_full_disk_keeps_what_came_and_the_next_run_asks_for_the_rest(service, monkeypatch):
-    import citysplat_core.imagery.mapillary.tile_cache as module
+    import citysplat_core.imagery.services.tile_cache as module
 
     real, writes = module.published, []
 

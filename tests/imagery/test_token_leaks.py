@@ -14,7 +14,7 @@ import pytest
 from citysplat_core.errors import CitySplatError
 from citysplat_core.geography import Area
 from citysplat_core.imagery import MapillarySource, PhotoStore, Token
-from citysplat_core.imagery.mapillary import Patience
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.imagery.source import PhotoRequest
 from citysplat_core.imagery.tables import FOUND_SCHEMA, table_of
 from citysplat_core.settings import SourceSettings

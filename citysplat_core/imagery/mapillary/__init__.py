@@ -1,6 +1,5 @@
 """Mapillary: vector tiles find images, the graph describes them, the photo host has them."""
 
-from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.mapillary.service import MapillarySource
 
-__all__ = ["MapillarySource", "Patience"]
+__all__ = ["MapillarySource"]

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from citysplat_core.errors import DiscoveryError
-from citysplat_core.imagery.mapillary.graph import BatchAnswer, GraphClient
-from citysplat_core.imagery.mapillary.tasks import first_error_stops
+from citysplat_core.imagery.mapillary.graph import GraphClient
 from citysplat_core.imagery.masks.detections import Detection
+from citysplat_core.imagery.services.lookup import BatchAnswer
+from citysplat_core.imagery.services.tasks import first_error_stops
 from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 from citysplat_core.storage import Progress
 

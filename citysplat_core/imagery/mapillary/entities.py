@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from citysplat_core.imagery.mapillary.entity_columns import catalog_columns
-from citysplat_core.imagery.mapillary.entity_store import Record
 from citysplat_core.imagery.panorama.telling import is_panorama
+from citysplat_core.imagery.services.metadata_store import Record
 from citysplat_core.imagery.tables import DESCRIBED_SCHEMA, table_of, utc_from_ms
 
 FIELDS = (

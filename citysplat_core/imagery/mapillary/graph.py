@@ -2,72 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from citysplat_core.errors import BlockedError
-from citysplat_core.imagery.mapillary.graph_pace import Pacer
-from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Retry
-from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.http import MapillaryHttp
 from citysplat_core.imagery.mapillary.raw_entities import cut_out
 from citysplat_core.imagery.mapillary.verdict import Verdict, error_of, json_object, judge
+from citysplat_core.imagery.services.http import Answer, TransportFault
+from citysplat_core.imagery.services.lookup import BatchAnswer, BatchSize
+from citysplat_core.imagery.services.machine_pace import Pacer
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.retries import Retry
 
-BATCH = 50
-"""Most ids in one request."""
 _BUSY_PERCENT = 90
 _TRIES_OF_A_PART = 2
-_GOOD_UNTIL_LARGER = 20
 _USAGE = ("call_count", "call_volume", "total_cputime", "total_time")
-
-
-@dataclass(slots=True, kw_only=True)
-class BatchAnswer:
-    """Images of a batch.
-
-    Attributes:
-        entities: Image id to its description.
-        absent: Ids that the graph does not know (any more).
-        failed: Id to the reason why it could not be asked.
-        bodies: Image id to its description as the graph wrote it, where that could be cut out.
-    """
-
-    entities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    absent: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)
-    bodies: dict[str, bytes] = field(default_factory=dict)
-
-    def merge(self, other: "BatchAnswer") -> None:
-        """Take over another answer."""
-        self.entities |= other.entities
-        self.absent |= other.absent
-        self.failed |= other.failed
-        self.bodies |= other.bodies
-
-
-class ImageLookup(Protocol):
-    """Whoever describes images by their ids."""
-
-    async def images(self, ids: Sequence[str], fields: str) -> BatchAnswer:
-        """Describe up to ``BATCH`` images; see ``GraphClient.images``."""
-        ...
-
-
-@dataclass(slots=True)
-class BatchSize:
-    """How many ids a request names: fewer after "reduce the amount", slowly more again."""
-
-    now: int = BATCH
-    _good: int = 0
-
-    def refused(self, n_ids: int) -> None:
-        """Halve after a batch of ``n_ids`` was too much."""
-        self.now, self._good = max(1, min(self.now, n_ids // 2)), 0
-
-    def worked(self) -> None:
-        """Grow by a quarter after many good answers in a row."""
-        self._good += 1
-        if self._good >= _GOOD_UNTIL_LARGER and self.now < BATCH:
-            self.now, self._good = min(BATCH, self.now + max(1, self.now // 4)), 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +31,7 @@ class GraphClient:
         batch: How many ids the next request should name.
     """
 
-    http: Http
+    http: MapillaryHttp
     graph_url: str
     pace: Pacer
     patience: Patience

@@ -1,67 +1,15 @@
-"""HTTP for the Mapillary client: no redirects, bounded times, errors without secrets."""
+"""HTTP with Mapillary's token: each host gets it in its own way, and the photo host not at all."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
 
-import aiohttp
 from yarl import URL
 
+from citysplat_core.imagery.services.http import Answer, Http
 from citysplat_core.imagery.token import Token
 
-T = TypeVar("T")
 
-
-class TransportFault(Exception):  # noqa: N818  # caught and retried, never shown as it is
-    """The connection failed before a whole answer came; the text holds no address."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A whole HTTP answer.
-
-    Attributes:
-        status: HTTP status; redirects are not followed.
-        headers: Case-insensitive header mapping.
-        content_type: MIME type in lower case, without parameters.
-        body: The bytes, decompressed.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    content_type: str
-    body: bytes
-
-    def retry_after_s(self) -> float | None:
-        """Return the Retry-After header in seconds, None if absent or unreadable.
-
-        A date counts from the answer's own date: the two clocks need not agree.
-        """
-        text = self.headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text)
-        until, now = _date(text), _date(self.headers.get("Date", ""))
-        if until is None:
-            return None
-        return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
-
-
-def _date(text: str) -> datetime | None:
-    """Read an HTTP date; None if it is none."""
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-class Http:
-    """A connection pool; use it in ``async with``.
+class MapillaryHttp(Http):
+    """A connection pool that knows the token; photos are asked for by ``get``, without it.
 
     Args:
         token: The access token.
@@ -71,30 +19,8 @@ class Http:
 
     def __init__(self, token: Token, connections: int, read_timeout_s: float = 20.0) -> None:
         """Remember the options; connections open on first use."""
+        super().__init__(connections, read_timeout_s)
         self._token = token
-        self._timeout = aiohttp.ClientTimeout(
-            total=3.0 * read_timeout_s, sock_read=read_timeout_s, sock_connect=read_timeout_s
-        )
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        """Open the pool."""
-        connector = aiohttp.TCPConnector(limit=self._connections)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=self._timeout, trust_env=False, auto_decompress=True
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the pool."""
-        if self._session is not None:
-            await self._session.close()
 
     def redact(self, text: str) -> str:
         """Return a host's own words without the token, should it repeat it."""
@@ -109,33 +35,3 @@ class Http:
         """Ask the graph host, which takes the token in a header."""
         headers = {"Authorization": f"OAuth {self._token.reveal()}"}
         return await self._get(URL(url).update_query(dict(query)), headers)
-
-    async def get_photo(self, url: str) -> Answer:
-        """Ask the photo host, which must not see the token."""
-        return await self._get(URL(url, encoded=True), {})
-
-    async def _get(self, url: URL, headers: Mapping[str, str]) -> Answer:
-        if self._session is None:
-            raise RuntimeError("the connection pool is not open")
-        try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
-                body = await answer.read()
-                return Answer(
-                    status=answer.status,
-                    headers=answer.headers,
-                    content_type=answer.content_type.lower(),
-                    body=body,
-                )
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            # The message of the library may hold the address and with it the token.
-            raise TransportFault(f"connection fault {type(error).__name__}") from None
-
-
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also when the caller has an event loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, work).result()

@@ -10,21 +10,22 @@ import pyarrow as pa
 
 from citysplat_core.geography import Area
 from citysplat_core.imagery.look_times import LookTimes
-from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
 from citysplat_core.imagery.mapillary.detections import DetectionFetcher, DetectionStore, Said
-from citysplat_core.imagery.mapillary.entities import described_table
-from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
+from citysplat_core.imagery.mapillary.entities import FIELDS, described_table
 from citysplat_core.imagery.mapillary.graph import GraphClient
-from citysplat_core.imagery.mapillary.graph_pace import MachinePace
-from citysplat_core.imagery.mapillary.http import Http, run_async
-from citysplat_core.imagery.mapillary.images import PhotoFetcher
-from citysplat_core.imagery.mapillary.limits import Clock
-from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.http import MapillaryHttp
 from citysplat_core.imagery.mapillary.rounded import repair_ids
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget
-from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.mapillary.tiles import TILE_SET, TileFetcher, TileResult, tile_row
 from citysplat_core.imagery.photo_store import PhotoStore
+from citysplat_core.imagery.services.describing import Describer, one_run_at_a_time
+from citysplat_core.imagery.services.http import run_async
+from citysplat_core.imagery.services.machine_pace import MachinePace
+from citysplat_core.imagery.services.metadata_store import Freshness, MetadataStore
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.photo_download import PhotoFetcher
+from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.tile_cache import TileCache
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
 from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
@@ -111,7 +112,7 @@ class MapillarySource:
         fresh = self._times(work).freshness()
         with one_run_at_a_time(ledger, progress, found.num_rows):
             run_async(self._describe(found, ledger, fresh, progress))
-        with EntityStore(ledger) as store:
+        with MetadataStore(ledger) as store:
             parts = [
                 described_table(part, store.read(part.column("image_id").to_pylist()))
                 for part in slices_of(found, _ROWS_AT_ONCE)
@@ -121,11 +122,12 @@ class MapillarySource:
     async def _describe(
         self, found: pa.Table, ledger: Path, fresh: Freshness, progress: Progress
     ) -> None:
-        with EntityStore(ledger) as store:
+        with MetadataStore(ledger) as store:
             async with self._http() as http:
                 graph = self._graph(http)
                 describer = Describer(
-                    graph=graph,
+                    lookup=graph,
+                    fields=FIELDS,
                     batch=graph.batch,
                     store=store,
                     clock=self._clock,
@@ -167,7 +169,8 @@ class MapillarySource:
             async with self._http() as http:
                 fetcher = PhotoFetcher(
                     http=http,
-                    graph=self._graph(http),
+                    lookup=self._graph(http),
+                    address_field=f"thumb_{size_px or 'original'}_url",
                     store=store,
                     size_px=size_px,
                     connections=self._settings.connections,
@@ -197,10 +200,10 @@ class MapillarySource:
     def _times(self, work: Path) -> LookTimes:
         return LookTimes(self._settings, self._clock, work)
 
-    def _http(self) -> Http:
-        return Http(self._token, self._settings.connections, self._settings.read_timeout_s)
+    def _http(self) -> MapillaryHttp:
+        return MapillaryHttp(self._token, self._settings.connections, self._settings.read_timeout_s)
 
-    def _graph(self, http: Http) -> GraphClient:
+    def _graph(self, http: MapillaryHttp) -> GraphClient:
         return GraphClient(
             http=http,
             graph_url=self._settings.graph_url,
@@ -213,7 +216,7 @@ class MapillarySource:
             patience=self._patience,
         )
 
-    def _tile_fetcher(self, http: Http, not_before: float) -> TileFetcher:
+    def _tile_fetcher(self, http: MapillaryHttp, not_before: float) -> TileFetcher:
         settings = self._settings
         host = urlsplit(settings.tiles_url).netloc
         return TileFetcher(

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.imagery.mapillary.decode import decode_tile
-from citysplat_core.imagery.mapillary.tile_cache import TileCache
+from citysplat_core.imagery.services.tile_cache import TileCache
 from citysplat_core.imagery.tile_rows import TileAddress
 
 _FEWEST_IMAGES = 20

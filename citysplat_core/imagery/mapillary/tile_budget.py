@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from citysplat_core.errors import BlockedError, BudgetError
-from citysplat_core.imagery.mapillary.limits import Clock
-from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.retries import Clock
 from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 
 _DAY_S = 86_400.0

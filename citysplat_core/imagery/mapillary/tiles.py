@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from citysplat_core.errors import BlockedError, BudgetError, DiscoveryError, TokenError
 from citysplat_core.imagery.mapillary.decode import DecodedTile, decode_tile
-from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Clock, Retry
-from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.mapillary.http import MapillaryHttp
 from citysplat_core.imagery.mapillary.sudden_loss import doubts
-from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.imagery.mapillary.tile_budget import TileBudget, blocked_error
-from citysplat_core.imagery.mapillary.tile_cache import CachedTile, TileCache
+from citysplat_core.imagery.services.http import Answer, TransportFault
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.retries import Clock, Retry
+from citysplat_core.imagery.services.tasks import first_error_stops
+from citysplat_core.imagery.services.tile_cache import CachedTile, TileCache
 from citysplat_core.imagery.tables import FOUND_SCHEMA, utc_from_ms
 from citysplat_core.imagery.tile_rows import TileAddress
 
@@ -68,7 +69,7 @@ class TileFetcher:
         clock: The time.
     """
 
-    http: Http
+    http: MapillaryHttp
     tiles_url: str
     cache: TileCache
     budget: TileBudget

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from citysplat_core.errors import BlockedError, DiscoveryError, TokenError
-from citysplat_core.imagery.mapillary.http import Answer
+from citysplat_core.imagery.services.http import Answer
 
 
 class Verdict(Enum):

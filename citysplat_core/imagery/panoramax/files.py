@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from yarl import URL
 
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
-from citysplat_core.imagery.mapillary.graph import BatchAnswer
-from citysplat_core.imagery.mapillary.http import Answer, Http
 from citysplat_core.imagery.panoramax.items import asset_url
 from citysplat_core.imagery.panoramax.search import SearchClient
+from citysplat_core.imagery.services.http import Answer, Http
+from citysplat_core.imagery.services.lookup import BatchAnswer
+from citysplat_core.imagery.services.metadata_store import MetadataStore
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 3
@@ -20,9 +20,9 @@ class FollowingHttp(Http):
     There is no token here that another host could see.
     """
 
-    async def get_photo(self, url: str) -> Answer:
+    async def get(self, url: str) -> Answer:
         """Ask for an address, and for where it leads to."""
-        answer = await super().get_photo(url)
+        answer = await super().get(url)
         for _ in range(_MOST_REDIRECTS):
             target = URL(answer.headers.get("Location", ""), encoded=True)
             if answer.status not in _REDIRECTS or not target.raw_path:
@@ -30,7 +30,7 @@ class FollowingHttp(Http):
             url = str(URL(url, encoded=True).join(target))
             if not url.startswith(("http://", "https://")):
                 break
-            answer = await super().get_photo(url)
+            answer = await super().get(url)
         return answer
 
 
@@ -45,7 +45,7 @@ class FileAddresses:
         size_px: Width wanted, pixels; 0 for the original.
     """
 
-    def __init__(self, client: SearchClient, items: EntityStore, size_px: int) -> None:
+    def __init__(self, client: SearchClient, items: MetadataStore, size_px: int) -> None:
         """Prepare; nothing is asked yet."""
         self._client, self._items, self._size_px = client, items, size_px
         self._given: set[str] = set()

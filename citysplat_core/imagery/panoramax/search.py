@@ -9,12 +9,12 @@ import orjson
 from yarl import URL
 
 from citysplat_core.errors import BlockedError, DiscoveryError
-from citysplat_core.imagery.mapillary.graph import BatchAnswer
-from citysplat_core.imagery.mapillary.graph_pace import Pacer
-from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Retry
-from citysplat_core.imagery.mapillary.policy import Patience
 from citysplat_core.imagery.panoramax.items import trimmed
+from citysplat_core.imagery.services.http import Answer, Http, TransportFault
+from citysplat_core.imagery.services.lookup import BatchAnswer
+from citysplat_core.imagery.services.machine_pace import Pacer
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.retries import Retry
 
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, degrees."""
@@ -191,7 +191,7 @@ class SearchClient:
         while True:
             await self.pace.wait()
             try:
-                answer = await self.http.get_photo(url)
+                answer = await self.http.get(url)
             except TransportFault as fault:
                 reason = str(fault)
             else:

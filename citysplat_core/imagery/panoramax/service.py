@@ -11,20 +11,20 @@ import pyarrow.compute as pc
 
 from citysplat_core.geography import Area
 from citysplat_core.imagery.look_times import LookTimes
-from citysplat_core.imagery.mapillary.describing import Describer, one_run_at_a_time
-from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
-from citysplat_core.imagery.mapillary.graph_pace import MachinePace
-from citysplat_core.imagery.mapillary.http import run_async
-from citysplat_core.imagery.mapillary.images import PhotoFetcher
-from citysplat_core.imagery.mapillary.limits import Clock
-from citysplat_core.imagery.mapillary.policy import Patience
-from citysplat_core.imagery.mapillary.tile_cache import TileCache
 from citysplat_core.imagery.panoramax.files import FileAddresses, FollowingHttp
 from citysplat_core.imagery.panoramax.items import catalog_row
 from citysplat_core.imagery.panoramax.search import SearchClient
 from citysplat_core.imagery.panoramax.tiles import TileAddress, TileResult, TileSearcher
 from citysplat_core.imagery.photo_store import PhotoStore
 from citysplat_core.imagery.preparing import prepared_photo
+from citysplat_core.imagery.services.describing import Describer, one_run_at_a_time
+from citysplat_core.imagery.services.http import run_async
+from citysplat_core.imagery.services.machine_pace import MachinePace
+from citysplat_core.imagery.services.metadata_store import Freshness, MetadataStore
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.photo_download import PhotoFetcher
+from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.tile_cache import TileCache
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
 from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
@@ -35,7 +35,6 @@ from citysplat_core.imagery.tables import (
     table_of,
     utc_from_ms,
 )
-from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
 from citysplat_core.storage import Progress
 
@@ -127,7 +126,8 @@ class PanoramaxSource:
         with self._items() as items:
             async with self._http() as http:
                 describer = Describer(
-                    graph=self._client(http),
+                    lookup=self._client(http),
+                    fields="",
                     store=items,
                     clock=self._clock,
                     at_once=min(_SEARCHES_AT_ONCE, self._settings.connections),
@@ -173,7 +173,8 @@ class PanoramaxSource:
             async with self._http() as http:
                 fetcher = PhotoFetcher(
                     http=http,
-                    graph=FileAddresses(self._client(http), items, size_px),
+                    lookup=FileAddresses(self._client(http), items, size_px),
+                    address_field="url",
                     store=store,
                     size_px=size_px,
                     connections=self._settings.connections,
@@ -188,7 +189,7 @@ class PanoramaxSource:
         return LookTimes(self._settings, self._clock, work)
 
     def _http(self) -> FollowingHttp:
-        return FollowingHttp(Token(""), self._settings.connections, self._settings.read_timeout_s)
+        return FollowingHttp(self._settings.connections, self._settings.read_timeout_s)
 
     def _client(self, http: FollowingHttp) -> SearchClient:
         return SearchClient(
@@ -208,8 +209,8 @@ class PanoramaxSource:
         file = self._machine_dir / "graph.sqlite"
         return MachinePace(file, host, self._settings.searches_per_min, self._clock)
 
-    def _items(self) -> EntityStore:
-        return EntityStore(self._ledger)
+    def _items(self) -> MetadataStore:
+        return MetadataStore(self._ledger)
 
 
 def _inside(images: pa.Table, area: Area) -> pa.Table:
@@ -233,7 +234,7 @@ def _ledger_row(result: TileResult) -> dict[str, object]:
     }
 
 
-def _described(found: pa.Table, items: EntityStore) -> pa.Table:
+def _described(found: pa.Table, items: MetadataStore) -> pa.Table:
     known = items.read(found.column("image_id").to_pylist())
     rows = []
     for place in found.to_pylist():

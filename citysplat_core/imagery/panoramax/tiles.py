@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from citysplat_core.errors import BlockedError, DiscoveryError
 from citysplat_core.geography import DISCOVERY_ZOOM, tile_bounds, tile_of
-from citysplat_core.imagery.mapillary.entity_store import EntityStore
-from citysplat_core.imagery.mapillary.limits import Clock
-from citysplat_core.imagery.mapillary.tasks import first_error_stops
-from citysplat_core.imagery.mapillary.tile_cache import CachedTile, TileCache
 from citysplat_core.imagery.panoramax.items import catalog_row
 from citysplat_core.imagery.panoramax.search import SearchClient, SearchFault
+from citysplat_core.imagery.services.metadata_store import MetadataStore
+from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.tasks import first_error_stops
+from citysplat_core.imagery.services.tile_cache import CachedTile, TileCache
 from citysplat_core.imagery.tables import FOUND_SCHEMA, table_of
 
 _LOG = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class TileSearcher:
 
     client: SearchClient
     cache: TileCache
-    items: EntityStore
+    items: MetadataStore
     at_once: int
     not_before: float
     clock: Clock

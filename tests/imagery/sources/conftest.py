@@ -20,7 +20,7 @@ from citysplat_core.imagery import (
     PhotoStore,
     Token,
 )
-from citysplat_core.imagery.mapillary import Patience
+from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.settings import SourceSettings
 from citysplat_core.simulation.server import (
     RunningServer,

@@ -1,4 +1,4 @@
-"""The graph host's pace, held by all processes of a machine together."""
+"""A host's pace, held by all processes of a machine together."""
 
 import asyncio
 import sqlite3
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from citysplat_core.imagery.mapillary.limits import Clock
+from citysplat_core.imagery.services.retries import Clock
 from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS buckets (host TEXT PRIMARY KEY, next_at REAL NOT NULL)"

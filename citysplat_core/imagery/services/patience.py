@@ -19,7 +19,7 @@ class Patience:
     max_pause_s: float = 120.0
     """Longest pause, whatever Retry-After says, seconds."""
     max_told_pause_s: float = 900.0
-    """Longest pause of the graph that is waited for when Retry-After asks for it, seconds; a longer
+    """Longest pause that a metadata host may ask for with Retry-After and get, seconds; a longer
     one ends the run, which can be run again."""
     max_pauses: int = 20
     """Pauses in a row until the limit counts as a block."""

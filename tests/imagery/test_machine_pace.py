@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from citysplat_core.errors import StorageError
-from citysplat_core.imagery.mapillary.graph_pace import MachinePace
+from citysplat_core.imagery.services.machine_pace import MachinePace
 
 
 def ask(pace, n_requests):

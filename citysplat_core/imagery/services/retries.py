@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from citysplat_core.imagery.mapillary.http import Answer
-from citysplat_core.imagery.mapillary.policy import Patience
+from citysplat_core.imagery.services.http import Answer
+from citysplat_core.imagery.services.patience import Patience
 
 Clock = Callable[[], float]
 """Gives the time in seconds since 1970."""

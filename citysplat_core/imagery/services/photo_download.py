@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from citysplat_core.errors import BlockedError, ImageError
-from citysplat_core.imagery.mapillary.addresses import Addresses
-from citysplat_core.imagery.mapillary.graph import BATCH, ImageLookup
-from citysplat_core.imagery.mapillary.http import Answer, Http, TransportFault
-from citysplat_core.imagery.mapillary.limits import Clock, Pace, Retry
-from citysplat_core.imagery.mapillary.policy import Patience
-from citysplat_core.imagery.mapillary.tasks import first_error_stops
 from citysplat_core.imagery.photo_store import PhotoStore, StoredPhoto
+from citysplat_core.imagery.services.http import Answer, Http, TransportFault
+from citysplat_core.imagery.services.lookup import BATCH, ImageLookup
+from citysplat_core.imagery.services.patience import Patience
+from citysplat_core.imagery.services.photo_addresses import Addresses
+from citysplat_core.imagery.services.retries import Clock, Pace, Retry
+from citysplat_core.imagery.services.tasks import first_error_stops
 from citysplat_core.imagery.source import PhotoResult, fetched
 
 _BATCHES_AT_ONCE = 4
@@ -45,7 +45,8 @@ class PhotoFetcher:
 
     Attributes:
         http: Open connections.
-        graph: For the addresses, which are never stored.
+        lookup: For the addresses, which are never stored.
+        address_field: Name of the address in what the lookup says of a photo.
         store: Where photos go.
         size_px: Width wanted; 0 for the original.
         connections: Downloads at once.
@@ -57,7 +58,8 @@ class PhotoFetcher:
     """
 
     http: Http
-    graph: ImageLookup
+    lookup: ImageLookup
+    address_field: str
     store: PhotoStore
     size_px: int
     connections: int
@@ -94,8 +96,8 @@ class PhotoFetcher:
         await first_error_stops(batch(part) for part in parts)
 
     def _addresses(self, ids: Sequence[str]) -> Addresses:
-        name = f"thumb_{self.size_px or 'original'}_url"
-        return Addresses(ids, name, self.graph, self.clock, self.patience.url_margin_s)
+        margin_s = self.patience.url_margin_s
+        return Addresses(ids, self.address_field, self.lookup, self.clock, margin_s)
 
     async def _fetch(self, image_id: str, addresses: Addresses) -> PhotoResult:
         """Try until the photo is there, is known to be gone, or patience ends."""
@@ -130,7 +132,7 @@ class PhotoFetcher:
     async def _try(self, image_id: str, url: str) -> _Try:
         await self.pace.wait()
         try:
-            answer = await self.http.get_photo(url)
+            answer = await self.http.get(url)
         except TransportFault as fault:
             return _Try(outcome=_Outcome.FAULT, reason=str(fault))
         if answer.status == 429:

@@ -1,4 +1,4 @@
-"""The metadata ledger: what the graph said about each image, and what it did not."""
+"""The metadata ledger: what the service said about each image, and what it did not."""
 
 import sqlite3
 import time
@@ -34,7 +34,7 @@ class Record(NamedTuple):  # a city has a million of them: a dataclass would cos
     Attributes:
         state: ``known``; ``absent`` (missing from this run's answers, not yet believed); ``gone``
             (a tombstone); ``failed`` (asked in vain, will be asked again).
-        body: The graph's answer as JSON; of a failed image an older one, if there is any.
+        body: The service's answer as JSON; of a failed image an older one, if there is any.
         tries: Runs that asked in vain since the last answer.
         error: The service's own words of the last of them.
         next_try: Not asked again before this, seconds since 1970.
@@ -48,7 +48,7 @@ class Record(NamedTuple):  # a city has a million of them: a dataclass would cos
 
     @property
     def entity(self) -> dict[str, Any] | None:
-        """The graph's answer, parsed each time it is asked for."""
+        """The service's answer, parsed each time it is asked for."""
         return None if self.body is None else dict(orjson.loads(self.body))
 
 
@@ -84,7 +84,7 @@ class Open:
     n_absent: int
 
 
-class EntityStore:
+class MetadataStore:
     """Descriptions, tombstones and failures by image id; use it in ``with``.
 
     A killed process loses nothing that was saved: each batch is one transaction in a write-ahead
@@ -136,9 +136,9 @@ class EntityStore:
         """Keep descriptions, in one transaction.
 
         Args:
-            entities: Asked-for image id to the graph's answer.
+            entities: Asked-for image id to the service's answer.
             at: When it came, seconds since 1970.
-            bodies: Answers as the graph wrote them, one line each, which saves writing them anew.
+            bodies: Answers as the service wrote them, one line each, which saves writing them anew.
         """
         rows = [(i, bodies.get(i) or orjson.dumps(entities[i]), at) for i in sorted(entities)]
         self._write("INSERT OR REPLACE INTO images VALUES (?,'known',?,?,0,NULL,NULL,0)", rows)

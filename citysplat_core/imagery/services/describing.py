@@ -10,11 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from citysplat_core.errors import DiscoveryError
-from citysplat_core.imagery.mapillary.entities import FIELDS
-from citysplat_core.imagery.mapillary.entity_store import EntityStore, Freshness
-from citysplat_core.imagery.mapillary.graph import BatchAnswer, BatchSize, ImageLookup
-from citysplat_core.imagery.mapillary.limits import Clock
-from citysplat_core.imagery.mapillary.tasks import first_error_stops
+from citysplat_core.imagery.services.lookup import BatchAnswer, BatchSize, ImageLookup
+from citysplat_core.imagery.services.metadata_store import Freshness, MetadataStore
+from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.tasks import first_error_stops
 from citysplat_core.storage import Progress
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +48,8 @@ class Describer:
     """Fills the metadata ledger.
 
     Attributes:
-        graph: Who is asked.
+        lookup: Who is asked.
+        fields: What is asked for, in the service's own words.
         store: Where descriptions, tombstones and failures are kept.
         clock: The time.
         at_once: Batches in flight.
@@ -58,8 +58,9 @@ class Describer:
         batch: How many ids to ask for at a time.
     """
 
-    graph: ImageLookup
-    store: EntityStore
+    lookup: ImageLookup
+    fields: str
+    store: MetadataStore
     clock: Clock
     at_once: int
     rest_s: Callable[[int], float]
@@ -75,7 +76,7 @@ class Describer:
     async def describe(self, image_ids: Sequence[str], fresh: Freshness) -> None:
         """Ask for every image that the ledger has no good answer for.
 
-        Images that the graph does not know become tombstones only at the end, and only if they
+        Images that the service does not know become tombstones only at the end, and only if they
         are few: when much of a run is absent or fails, the service is down and not the images
         deleted.
 
@@ -95,7 +96,7 @@ class Describer:
 
         async def work() -> None:
             while ids := self._take():
-                self._keep(await self.graph.images(ids, FIELDS))
+                self._keep(await self.lookup.images(ids, self.fields))
                 self._asked += len(ids)
                 self._refuse_outage()
                 done = self._asked - left.n_asked
@@ -128,7 +129,7 @@ class Describer:
             return
         self.store.doubt()
         raise DiscoveryError(
-            f"{self._absent} of {self._asked} images are absent from the graph's answers and "
+            f"{self._absent} of {self._asked} images are absent from the service's answers and "
             f"{self._failed} fail ({self._example})",
             expected=f"at most {_OUTAGE_SHARE:.0%}, unless the service is down",
             fix="Run again later; what was answered is kept, and no image is marked as deleted.",

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from citysplat_core.imagery.mapillary.cdn_url import expires_at
-from citysplat_core.imagery.mapillary.graph import BatchAnswer, ImageLookup
-from citysplat_core.imagery.mapillary.limits import Clock
+from citysplat_core.imagery.services.expiry import expires_at
+from citysplat_core.imagery.services.lookup import BatchAnswer, ImageLookup
+from citysplat_core.imagery.services.retries import Clock
 from citysplat_core.imagery.source import PhotoResult
 
 
@@ -18,17 +18,17 @@ class Addresses:
     Args:
         ids: The images.
         field: Name of the address in an image's description.
-        graph: Who is asked.
+        lookup: Who is asked.
         clock: The time.
         margin_s: An address that expires sooner than this is not used, seconds.
     """
 
     def __init__(
-        self, ids: Sequence[str], field: str, graph: ImageLookup, clock: Clock, margin_s: float
+        self, ids: Sequence[str], field: str, lookup: ImageLookup, clock: Clock, margin_s: float
     ) -> None:
         """Remember whom to ask; nothing is asked yet."""
         self._missing = list(ids)
-        self._field, self._graph, self._clock, self._margin_s = field, graph, clock, margin_s
+        self._field, self._lookup, self._clock, self._margin_s = field, lookup, clock, margin_s
         self._answer = BatchAnswer()
         self._generation = 0
         self._lock = asyncio.Lock()
@@ -47,7 +47,7 @@ class Addresses:
         """
         async with self._lock:
             if seen == self._generation:
-                self._answer = await self._graph.images(self._missing, f"id,{self._field}")
+                self._answer = await self._lookup.images(self._missing, f"id,{self._field}")
                 self._generation += 1
 
     def finish(self, image_id: str) -> None:
@@ -64,7 +64,7 @@ class Addresses:
         return None if soon else url
 
     def refusal(self, image_id: str) -> PhotoResult | None:
-        """Return the result of a photo that the graph does not have or could not tell of."""
+        """Return the result of a photo that the service does not have or could not tell of."""
         if image_id in self._answer.absent:
             return PhotoResult(image_id=image_id, state="gone", reason="deleted at the source")
         if image_id in self._answer.failed:

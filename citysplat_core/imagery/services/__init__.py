@@ -1,0 +1,1 @@
+"""What the photo services have in common: asking, pacing, retrying, remembering, downloading."""
