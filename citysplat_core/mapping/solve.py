@@ -10,14 +10,17 @@ import pandas as pd
 from citysplat_core.features import quiet_colmap
 from citysplat_core.imagery.attribution_merge import write_merged
 from citysplat_core.mapping.components import Component
+from citysplat_core.mapping.lineage import pairs_of, read_earlier, recipe_of, write_lineage
+from citysplat_core.mapping.map_box import Made, map_box
+from citysplat_core.mapping.model_colours import colour_points
 from citysplat_core.mapping.model_rows import component_rows, image_rows
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.priors import PRIOR_SCHEMA
 from citysplat_core.mapping.report import count_model, describe_model
-from citysplat_core.mapping.strategy import Attempt, attempt_all
+from citysplat_core.mapping.strategy import Attempt
 from citysplat_core.mapping.tables import COMPONENT_SCHEMA, IMAGE_SCHEMA, write_table
 from citysplat_core.mapping.workspace import Workspace, build_workspace
-from citysplat_core.settings import MappingSettings, PriorSettings
+from citysplat_core.settings import MappingSettings, PriorSettings, UpdateSettings
 from citysplat_core.storage import Progress, StepReport, write_json
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,9 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
     neighbour_matches: Mapping[str, Path] | None = None,
     priors: PriorSettings | None = None,
     plan_images: Path | None = None,
+    earlier: Path | None = None,
+    update: UpdateSettings | None = None,
+    version: str = "",
 ) -> StepReport:
     """Solve the sparse models of a box and place them in the city frame.
 
@@ -59,6 +65,10 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
         priors: What positions are worth; None: the defaults.
         plan_images: ``images.parquet`` of the plan, which knows who gave each position; without it
             all count as GPS.
+        earlier: The version in force of the artifact, which is updated if the rule allows; None:
+            solve.
+        update: The rule; None: the defaults.
+        version: Of the step: a version that another one made is not updated.
 
     Returns:
         Counts; ``skipped`` if there is nothing to map or nothing is accepted, and then the tables
@@ -82,46 +92,50 @@ def solve_box(  # noqa: PLR0913 - a box has that many inputs
         plan_images=plan_images,
     )
     total = len(workspace.images)
-    if workspace.lack:
-        return _write(box, workspace, [], out, skipped=workspace.lack)
-    attempts = attempt_all(
+    made = map_box(
         box,
         workspace,
+        read_earlier(earlier, box),
+        rule=update or UpdateSettings(),
+        recipe=recipe_of(settings, priors, version),
         work=work,
         settings=settings,
         n_threads=n_threads,
         tell=lambda name, n, said: progress(min(n, total), total, f"{name}: {n} photos{said}"),
     )
-    skipped = "" if attempts[0].explained else _why_nothing(attempts)
-    report = _write(box, workspace, attempts, out, skipped=skipped)
+    report = _write(box, workspace, made, out)
     progress(total, total, f"{report.counts['n_registered']} photos registered")
     return report
 
 
-def _why_nothing(attempts: Sequence[Attempt]) -> str:
+def _why_nothing(workspace: Workspace, attempts: Sequence[Attempt]) -> str:
+    if workspace.lack or attempts[0].explained:
+        return workspace.lack
     reasons = [f"{a.strategy}: {c.reason}" for a in attempts for c in a.components]
     reasons += [f"{a.strategy}: {a.stopped}" for a in attempts if a.stopped]
     found = "; ".join(dict.fromkeys(reasons)) or "no mapper found a component"
     return f"no component is accepted ({found})"
 
 
-def _write(
-    box: str, workspace: Workspace, attempts: Sequence[Attempt], out: Path, *, skipped: str
-) -> StepReport:
+def _write(box: str, workspace: Workspace, made: Made, out: Path) -> StepReport:
+    attempts, lineage = made.attempts, made.lineage
     components = attempts[0].components if attempts else []
+    skipped = _why_nothing(workspace, attempts)
     rows, overlaps = image_rows(workspace, components)
     write_table(out / "images.parquet", rows, IMAGE_SCHEMA)
     write_table(out / "overlaps.parquet", overlaps, IMAGE_SCHEMA)
     write_table(out / "components.parquet", component_rows(components), COMPONENT_SCHEMA)
     write_table(out / "priors.parquet", workspace.priors, PRIOR_SCHEMA)
+    solved, pairs = made.since or (rows, pairs_of(workspace.partners))
+    write_lineage(out, lineage, solved, pairs)
     for number, component in enumerate(components):
         if component.accepted:
             folder = out / "components" / str(number)
             folder.mkdir(parents=True)
             with quiet_colmap():  # it warns of every photo that is gone
-                component.model.extract_colors_for_all_images(workspace.photos)
+                colour_points(component.model, workspace.photos, only_new=made.since is not None)
             component.model.write(folder)
-    counts = count_model(workspace, rows, attempts)
+    counts = count_model(workspace, rows, attempts) | lineage.counts()
     report = describe_model(box, workspace, rows, attempts, counts, skipped)
     write_json(out / "report.json", report)
     _draw(box, workspace, rows, components, out / "from_above.png", counts)

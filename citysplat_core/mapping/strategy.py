@@ -27,6 +27,9 @@ MAPPERS: Final = MappingProxyType[str, Mapper](
 )
 """By the names of ``mapping.strategy``, in the order in which ``auto`` tries them."""
 
+Tell = Callable[[str, int, str], None]
+"""Called with the mapper's name, the photos registered so far, and what the growing model is."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -79,7 +82,7 @@ def attempt_all(
     work: Path,
     settings: MappingSettings,
     n_threads: int,
-    tell: Callable[[str, int, str], None],
+    tell: Tell,
 ) -> list[Attempt]:
     """Run the wished mapper, or with ``auto`` one after another until one explains enough.
 
@@ -121,7 +124,7 @@ def _attempt(
     work: Path,
     settings: MappingSettings,
     n_threads: int,
-    tell: Callable[[str, int, str], None],
+    tell: Tell,
 ) -> Attempt:
     registered = 0
 

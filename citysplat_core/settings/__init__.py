@@ -19,6 +19,7 @@ from citysplat_core.settings.matching import MatchingSettings
 from citysplat_core.settings.priors import PriorSettings
 from citysplat_core.settings.publishing import BackupSettings, ScheduleSettings, TilesSettings
 from citysplat_core.settings.splatting import SplatSettings
+from citysplat_core.settings.updating import UpdateSettings
 from citysplat_core.settings.weights import ModelSettings, WeightSettings
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SourceSettings",
     "SplatSettings",
     "TilesSettings",
+    "UpdateSettings",
     "WeightSettings",
     "load_city",
 ]

@@ -23,6 +23,7 @@ from citysplat_core.settings.matching import MatchingSettings
 from citysplat_core.settings.priors import PriorSettings
 from citysplat_core.settings.publishing import BackupSettings, ScheduleSettings, TilesSettings
 from citysplat_core.settings.splatting import SplatSettings
+from citysplat_core.settings.updating import UpdateSettings
 from citysplat_core.settings.weights import WeightSettings
 
 
@@ -57,6 +58,8 @@ class CitySettings(StepSettings):
     """What positions are worth before anything is solved."""
     mapping: MappingSettings = MappingSettings()
     """How boxes are solved."""
+    update: UpdateSettings = UpdateSettings()
+    """When a finished model is updated instead of solved again."""
     align: AlignSettings = AlignSettings()
     """How boxes are joined."""
     splat: SplatSettings = SplatSettings()

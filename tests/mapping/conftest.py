@@ -1,6 +1,6 @@
 """Streets made of points: known cameras, projected points, databases without any photo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -100,6 +100,14 @@ class Street:
         )
         keypoints, seen = list(self._keypoints), list(self._seen)
         keypoints[over], seen[over] = keypoints[row], seen[row]
+        self._keypoints, self._seen = keypoints, seen
+
+    def replace_file(self, row: int, *, matches_hold: bool = True) -> None:
+        """Give a photo its keypoints in another order; matches may then be all wrong."""
+        order = self._rng.permutation(len(self._seen[row]))
+        keypoints, seen = list(self._keypoints), list(self._seen)
+        keypoints[row] = keypoints[row][order]
+        seen[row] = seen[row][order] if matches_hold else seen[row]
         self._keypoints, self._seen = keypoints, seen
 
     @property
@@ -214,11 +222,19 @@ class Artifacts:
         return self.root / "plan_images.parquet"
 
 
-def write_artifacts(root: Path, street: Street, n_boxes: int = 1, n_fringe: int = 6) -> Artifacts:
-    cut = np.array_split(np.arange(street.n_photos), n_boxes)
+def write_artifacts(
+    root: Path,
+    street: Street,
+    n_boxes: int = 1,
+    n_fringe: int = 6,
+    *,
+    without: Collection[int] = (),
+    n_near: int = 4,
+) -> Artifacts:
+    cut = np.array_split([i for i in range(street.n_photos) if i not in without], n_boxes)
     boxes = {f"03{k}": part.tolist() for k, part in enumerate(cut)}
     names = list(boxes)
-    near = [(i, j) for i in range(street.n_photos) for j in range(i + 1, i + 5)]
+    near = [(i, j) for i in range(street.n_photos) for j in range(i + 1, i + n_near + 1)]
     near = [(i, j) for i, j in near if j < street.n_photos]
     fringe_rows, plan = [], []
     for box, rows in boxes.items():
