@@ -62,6 +62,7 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
     seeds = _seeds(cache, job)
     snapshots = Snapshots(job.out / "unfinished")
     models = snapshots.finished()
+    job.watch.go_on_after(snapshots.spent_s())
     used = {i for model in models for i in model.reg_image_ids()}
     mapper = pycolmap.IncrementalMapper(cache)
     for _, a, b in seeds:
@@ -83,7 +84,7 @@ def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
             used |= ids
         mapper.end_reconstruction(not keep)
         if keep:
-            snapshots.finish(growth.model)
+            snapshots.finish(growth.model, job.watch.spent_s)
     return by_size(models, job.settings.min_model_size)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def map_incremental(job: MapJob) -> list[pycolmap.Reconstruction]:
 
     After a kill it goes on from the models that were finished and the newest snapshot. The result
     is whole, but not the same to the bit: the draws differ, and the photos of finished models are
-    not used in later ones.
+    not used in later ones. The time that was spent on what is kept counts.
     """
     snapshots = Snapshots(job.out / "unfinished")
     earlier = snapshots.finished()
@@ -124,9 +125,11 @@ def map_incremental(job: MapJob) -> list[pycolmap.Reconstruction]:
         manager.read(snapshot)
         log.info("Mapping goes on from a snapshot of %d photos", manager.get(0).num_reg_images())
     with pycolmap.Database.open(job.database) as database:
+        job.watch.go_on_after(snapshots.spent_s())
+        options.max_runtime_seconds = max(1, math.ceil(job.watch.left_s))  # 0: no limit
         if earlier:
             options.image_names = _names_left(database, earlier, manager)
-        if not earlier or options.image_names:
+        if (not earlier or options.image_names) and not job.watch.must_stop():
             _run_pipeline(job, options, database, manager, snapshots, earlier)
     late = [manager.get(number) for number in range(manager.size())]
     return by_size([*earlier, *late], job.settings.min_model_size)
@@ -156,7 +159,7 @@ def _run_pipeline(
     n_stored = 0
 
     def on_photo() -> None:
-        snapshots.settle()
+        snapshots.settle(job.watch.spent_s)
         last = manager.size() - 1
         sizes = [manager.get(number).num_reg_images() for number in range(last + 1)]
         job.tick(n_earlier + sum(sizes), manager.get(last))
@@ -166,7 +169,7 @@ def _run_pipeline(
     def on_model() -> None:
         nonlocal n_stored
         while n_stored < manager.size():
-            snapshots.finish(manager.get(n_stored))
+            snapshots.finish(manager.get(n_stored), job.watch.spent_s)
             n_stored += 1
         snapshots.forget()
 

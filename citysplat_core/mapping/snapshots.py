@@ -11,13 +11,15 @@ import pycolmap
 log = logging.getLogger(__name__)
 
 _KEPT_SNAPSHOTS: Final = 2
+_SPENT: Final = "spent_s.txt"
 
 
 class Snapshots:
     """Finished models of a run, and snapshots of the model that grows.
 
     A folder under ``finished`` or ``whole`` is complete, as it got there by one renaming; COLMAP
-    writes its snapshots to ``growing``, where a kill may leave half a one.
+    writes its snapshots to ``growing``, where a kill may leave half a one. Each holds the time that
+    was spent on all until then: work that a kill has lost counts for nothing.
 
     Attributes:
         growing: Where COLMAP writes snapshots, a folder named by milliseconds each.
@@ -55,19 +57,35 @@ class Snapshots:
                 return folder
         return None
 
-    def settle(self) -> None:
-        """Take the snapshots in ``growing`` for whole; call only while COLMAP writes none."""
+    def spent_s(self) -> float:
+        """Give the time that was spent on what is kept, seconds; 0 if nothing is."""
+        folders = [*self._finished.iterdir(), *self._whole.iterdir()]
+        return max((_spent_s(folder) for folder in folders), default=0.0)
+
+    def settle(self, spent_s: float) -> None:
+        """Take the snapshots in ``growing`` for whole; call only while COLMAP writes none.
+
+        Args:
+            spent_s: Time spent so far, seconds.
+        """
         for folder in sorted(self.growing.iterdir()):
+            (folder / _SPENT).write_text(f"{spent_s:.3f}")
             folder.rename(self._whole / folder.name)
         whole = sorted(self._whole.iterdir(), key=lambda path: -int(path.name))
         for old in whole[_KEPT_SNAPSHOTS:]:
             shutil.rmtree(old)
 
-    def finish(self, model: pycolmap.Reconstruction) -> None:
-        """Store a finished model."""
+    def finish(self, model: pycolmap.Reconstruction, spent_s: float) -> None:
+        """Store a finished model.
+
+        Args:
+            model: The model.
+            spent_s: Time spent so far, seconds.
+        """
         shutil.rmtree(self._part, ignore_errors=True)
         self._part.mkdir()
         model.write(self._part)
+        (self._part / _SPENT).write_text(f"{spent_s:.3f}")
         self._part.rename(self._finished / str(len(list(self._finished.iterdir()))))
 
     def forget(self) -> None:
@@ -75,6 +93,13 @@ class Snapshots:
         for folder in (self.growing, self._whole):
             shutil.rmtree(folder)
             folder.mkdir()
+
+
+def _spent_s(folder: Path) -> float:
+    try:
+        return float((folder / _SPENT).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0.0  # a damaged folder; what of it can be read is used all the same
 
 
 def _read(folder: Path) -> pycolmap.Reconstruction | None:

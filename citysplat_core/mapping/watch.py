@@ -13,7 +13,7 @@ BEAT_S: Final = 2.0
 
 @dataclass
 class Watch:
-    """Hold one mapper run to its limits; a run taken up after a kill has its full time again.
+    """Hold one mapper run to its limits; a run taken up after a kill has the time that is left.
 
     Attributes:
         max_runtime_s: Longest wall time, seconds.
@@ -24,10 +24,25 @@ class Watch:
     max_runtime_s: float
     max_memory_mb: int = 0
     stopped: str = ""
+    _before_s: float = 0.0
     _started: float = field(default_factory=time.monotonic)
     _looked: float = -BEAT_S
     _text: str = ""
     _told: float = -BEAT_S
+
+    @property
+    def spent_s(self) -> float:
+        """Wall time of this run and of what was kept of earlier ones, seconds."""
+        return self._before_s + time.monotonic() - self._started
+
+    @property
+    def left_s(self) -> float:
+        """Wall time until ``max_runtime_s``, seconds; 0 if it is over."""
+        return max(0.0, self.max_runtime_s - self.spent_s)
+
+    def go_on_after(self, spent_s: float) -> None:
+        """Count the time that an earlier run took for what this one takes up, seconds."""
+        self._before_s = spent_s
 
     def must_stop(self, pid: int | None = None) -> bool:
         """Say whether a limit is reached; the memory is looked at every ``BEAT_S`` at most.
@@ -36,7 +51,7 @@ class Watch:
             pid: The process that maps; None: this one.
         """
         now = time.monotonic()
-        if not self.stopped and now - self._started > self.max_runtime_s:
+        if not self.stopped and self.spent_s > self.max_runtime_s:
             self.stopped = f"stopped at max_runtime_s = {self.max_runtime_s:g}"
         if not self.stopped and self.max_memory_mb and now - self._looked >= BEAT_S:
             self._looked = now

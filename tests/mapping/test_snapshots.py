@@ -12,6 +12,7 @@ import pytest
 from citysplat_core.mapping.geographic import map_geographic
 from citysplat_core.mapping.mappers import MapJob, map_incremental, run_mapper
 from citysplat_core.mapping.snapshots import Snapshots
+from citysplat_core.mapping.strategy import MAPPERS
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.settings import MappingSettings
 
@@ -131,21 +132,51 @@ def test_half_a_snapshot_is_never_taken_up(make_street, tmp_path):
     for stamp in (8, 9, 10):
         (kept.growing / str(stamp)).mkdir()
         make_street().model().write(kept.growing / str(stamp))
-        kept.settle()
+        kept.settle(stamp * 10.0)
     (kept.growing / "11").mkdir()
     (kept.growing / "11" / "images.bin").write_bytes(b"half")
     again = Snapshots(tmp_path)
+    assert again.spent_s() == 100.0
     assert again.newest([]).name == "10"
     (again.newest([]) / "cameras.bin").unlink()
     assert again.newest([]).name == "9"
     assert again.newest([make_street().model()]) is None
     again.forget()
     assert again.newest([]) is None
+    assert again.spent_s() == 0.0
 
 
 def test_a_model_counts_as_finished_only_when_it_is_whole(make_street, tmp_path):
     kept = Snapshots(tmp_path)
-    kept.finish(make_street().model())
+    kept.finish(make_street().model(), 12.5)
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "images.bin").write_bytes(b"half")
     assert [m.num_reg_images() for m in Snapshots(tmp_path).finished()] == [30]
+    assert Snapshots(tmp_path).spent_s() == 12.5
+    (tmp_path / "finished" / "0" / "spent_s.txt").write_text("")
+    assert Snapshots(tmp_path).spent_s() == 0.0
+
+
+def spend(folder, spent_s):
+    """Say that the newest model that was kept took so long."""
+    for file in folder.glob("unfinished/*/*/spent_s.txt"):
+        assert float(file.read_text()) > 0
+        file.write_text(str(spent_s))
+
+
+@pytest.mark.parametrize(("spent_s", "is_over"), [(590.0, False), (601.0, True)])
+@pytest.mark.parametrize("name", ["incremental", "geographic"])
+def test_a_run_that_was_killed_has_the_time_that_was_left(
+    street, job, tmp_path, name, spent_s, is_over
+):
+    kill_half_way(tmp_path, name, 30)
+    spend(job.out, spent_s)
+    models = run_mapper(name, MAPPERS[name], job, box="030")
+    assert job.watch.spent_s > spent_s
+    if is_over:
+        assert job.watch.stopped == "stopped at max_runtime_s = 600"
+        n_photos = sum(model.num_reg_images() for model in models)
+        assert 20 <= n_photos < 30
+    else:
+        assert not job.watch.stopped
+        assert_both_stretches_are_whole(models, street)

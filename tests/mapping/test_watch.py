@@ -43,6 +43,13 @@ def test_a_limit_is_told_once_and_stays():
     assert watch.must_stop()
     assert watch.stopped == "stopped at max_runtime_s = -1"
     assert not Watch(60).must_stop()
+    watch = Watch(60)
+    watch.go_on_after(55)
+    assert not watch.must_stop()
+    assert 4 < watch.left_s <= 5
+    watch.go_on_after(61)
+    assert watch.must_stop()
+    assert watch.left_s == 0
     assert Watch(60, max_memory_mb=1).must_stop()
     assert not Watch(60, max_memory_mb=10**9).must_stop()
 
