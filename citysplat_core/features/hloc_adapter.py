@@ -75,13 +75,15 @@ class HlocBackend:
             photos: Folder of the photos.
             names: Image names to work on.
             settings: The whole feature settings.
-            n_threads: Not used: hloc takes torch's own setting.
+            n_threads: Threads over which torch splits an operation on the CPU; another number can
+                change last digits.
 
         Raises:
             FeatureError: hloc has no such configuration.
         """
-        del n_threads
         from hloc import extract_features
+
+        from citysplat_core.features.torch_threads import split_over
 
         if self._conf not in extract_features.confs:
             raise FeatureError(
@@ -91,7 +93,7 @@ class HlocBackend:
             )
         conf = {**extract_features.confs[self._conf]}
         conf["preprocessing"] = {**conf["preprocessing"], "resize_max": settings.max_image_px}
-        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=database.parent) as folder, split_over(n_threads):
             h5 = Path(folder) / "features.h5"
             # hloc's default stores keypoints as float16: a grid of one pixel above 1024 px.
             extract_features.main(

@@ -17,10 +17,10 @@ def torch_device() -> torch.device:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keep torch from splitting one operation; its setting is one for the whole process."""
+def split_over(n_threads: int) -> Iterator[None]:
+    """Let torch split one operation over so many threads; its setting is the whole process's."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(max(1, n_threads))
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def run_each(
         n_threads: Items at a time on the CPU; on a GPU always one.
     """
     workers = 1 if torch_device().type == "cuda" else max(1, min(n_threads, len(items)))
-    with _one_thread_each(), ThreadPoolExecutor(workers, initializer=_single) as pool:
+    with split_over(1), ThreadPoolExecutor(workers, initializer=_single) as pool:
         return list(pool.map(function, items))
 
 

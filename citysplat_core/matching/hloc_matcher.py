@@ -45,7 +45,8 @@ class HlocMatcher:
         Args:
             database: Feature database whose features came from hloc; it is only read.
             pairs: Colmap ids of the two images.
-            n_threads: Not used: hloc takes torch's own setting.
+            n_threads: Threads over which torch splits an operation on the CPU; another number can
+                change last digits.
 
         Returns:
             For every pair the rows of the two images' keypoints, shape (M, 2).
@@ -53,8 +54,9 @@ class HlocMatcher:
         Raises:
             MatchingError: hloc has no such configuration.
         """
-        del n_threads
         from hloc import match_features
+
+        from citysplat_core.features.torch_threads import split_over
 
         if self._conf not in match_features.confs:
             raise MatchingError(
@@ -70,11 +72,12 @@ class HlocMatcher:
             export_features(database, folder / "features.h5", names=wanted)
             lines = "".join(f"{names[a]} {names[b]}\n" for a, b in pairs)
             (folder / "pairs.txt").write_text(lines)
-            match_features.main(
-                match_features.confs[self._conf],
-                folder / "pairs.txt",
-                features=folder / "features.h5",
-                matches=folder / "matches.h5",
-            )
+            with split_over(n_threads):
+                match_features.main(
+                    match_features.confs[self._conf],
+                    folder / "pairs.txt",
+                    features=folder / "features.h5",
+                    matches=folder / "matches.h5",
+                )
             with opened_h5(folder / "matches.h5") as file:
                 return {(a, b): find_rows(file, (names[a], names[b])) for a, b in pairs}

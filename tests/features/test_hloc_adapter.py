@@ -1,15 +1,20 @@
+import sys
 from importlib.util import find_spec
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pycolmap
 import pytest
+import torch
 
 from citysplat_core.errors import FeatureError
+from citysplat_core.features import hloc_adapter
 from citysplat_core.features.backend import backend_named
 from citysplat_core.features.database import connected, create_database, kinds_of
 from citysplat_core.features.hloc_adapter import import_hloc_features
 from citysplat_core.features.learned_store import read_features
+from citysplat_core.settings import FeatureSettings
 
 
 def test_hloc_without_a_configuration_is_refused():
@@ -70,3 +75,30 @@ def test_photos_that_hloc_left_out_are_named(tmp_path, database):
     write_h5(tmp_path / "f.h5", ["photo0.jpg"], 128)
     with pytest.raises(FeatureError, match=r"1 of 2 photos are not in f.h5 \(\['photo1.jpg'\]\)"):
         import_hloc_features(tmp_path / "f.h5", database, ["photo0.jpg", "photo1.jpg"])
+
+
+def test_hloc_extracts_on_the_threads_it_is_given_in_the_size_of_the_settings(
+    tmp_path, database, monkeypatch
+):
+    pytest.importorskip("h5py")
+    seen = []
+
+    def main(conf, photos, *, image_list, feature_path, as_half):
+        seen.append((conf["preprocessing"], photos, torch.get_num_threads()))
+        assert not as_half
+        write_h5(feature_path, image_list, 128)
+
+    package, module = ModuleType("hloc"), ModuleType("hloc.extract_features")
+    module.confs, module.main = {"sift": {"preprocessing": {"grayscale": True}}}, main
+    package.extract_features = module
+    monkeypatch.setitem(sys.modules, "hloc", package)
+    monkeypatch.setitem(sys.modules, "hloc.extract_features", module)
+    monkeypatch.setattr(hloc_adapter, "find_spec", lambda _name: object())
+    before = torch.get_num_threads()
+    settings = FeatureSettings(backend="hloc:sift", max_image_px=640)
+    backend_named("hloc:sift").extract(
+        database, tmp_path, ["photo0.jpg"], settings=settings, n_threads=3
+    )
+    assert seen == [({"grayscale": True, "resize_max": 640}, tmp_path, 3)]
+    assert torch.get_num_threads() == before
+    assert kinds_of(database) == ("sift",)

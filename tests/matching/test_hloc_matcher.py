@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pycolmap
 import pytest
+import torch
 
 from citysplat_core.errors import MatchingError
 from citysplat_core.features import connected, create_database
@@ -59,7 +60,8 @@ def hloc(monkeypatch):
 
     def main(conf: dict, pairs: Path, *, features: Path, matches: Path) -> None:
         with h5py.File(features, "r") as file:
-            seen.append((conf["output"], sorted(file), file["a.jpg"]["descriptors"].shape))
+            shape = file["a.jpg"]["descriptors"].shape
+            seen.append((conf["output"], sorted(file), shape, torch.get_num_threads()))
         with h5py.File(matches, "w") as file:
             for line in pairs.read_text().splitlines():
                 group = file.create_group("/".join(line.split()))
@@ -81,8 +83,16 @@ def test_hlocs_matches_come_back_as_rows_of_our_keypoints(database, hloc):
     with pycolmap.Database.open(database) as opened:
         rows = opened.read_matches(1, 2)
     assert rows.tolist() == [[row, row + 1] for row in range(5)]
-    assert hloc == [("m", ["a.jpg", "b.jpg"], (32, 6))]
+    assert hloc == [("m", ["a.jpg", "b.jpg"], (32, 6), 1)]
     assert sorted(path.name for path in database.parent.iterdir()) == ["features.db"]
+
+
+def test_hloc_keeps_to_the_threads_it_is_given_and_leaves_torchs_own_as_it_was(database, hloc):
+    before = torch.get_num_threads()
+    for n_threads in (1, 3):
+        matcher_named("hloc:disk+lightglue").match(database, [(1, 2)], n_threads=n_threads)
+    assert [row[-1] for row in hloc] == [1, 3]
+    assert torch.get_num_threads() == before
 
 
 def test_an_unknown_configuration_is_refused_with_the_valid_names(database, hloc):
