@@ -91,19 +91,20 @@ def _turn_rotations(rows: list[dict[str, Any]], frame: CityFrame) -> None:
 
 def rows_with_same_cameras(catalog: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Read the catalog's listed rows of the makes and models of some photos, for their lenses."""
-    columns = ["make", "model", "creator", "creator_id", "sequence_id", "camera_type", "source"]
-    columns += ["width", "height", "focal_ratio", "k1", "k2", "status", "panorama_id"]
-    table = read_table(catalog, CATALOG_SCHEMA, columns)
+    texts = ["make", "model", "creator", "creator_id", "sequence_id", "camera_type", "source"]
+    texts += ["status", "panorama_id"]
+    columns = [*texts, "width", "height", "focal_ratio", "k1", "k2"]
+
+    def has(name: str, *, unnamed: bool) -> pc.Expression:
+        values = {row[name] for row in rows if row[name] or unnamed}
+        return pc.field(name).isin(pa.array(sorted(values, key=str), pa.string()))
+
     # Views of panoramas have a camera of their own, whatever device took the panorama.
-    keep = pc.and_(
-        pc.equal(table.column("status"), "listed"), table.column("panorama_id").is_null()
-    )
-    for name in ("make", "model"):
-        values = pa.array(sorted({row[name] for row in rows}, key=str), pa.string())
-        keep = pc.and_(keep, pc.is_in(table.column(name), values))
+    keep = (pc.field("status") == "listed") & pc.field("panorama_id").is_null()
+    keep &= has("make", unnamed=True) & has("model", unnamed=True)
     # A device belongs to a creator or a sequence: what others took with that model is not it.
-    owned = pc.equal(table.column("source"), "folder")
+    owned = pc.field("source") == "folder"
     for name in ("creator_id", "creator", "sequence_id"):
-        values = pa.array(sorted({row[name] for row in rows if row[name]}), pa.string())
-        owned = pc.or_(owned, pc.is_in(table.column(name), values))
-    return list(table.filter(pc.and_(keep, owned)).to_pylist())
+        owned |= has(name, unnamed=False)
+    table = read_table(catalog, CATALOG_SCHEMA, columns, where=keep & owned, repeated=texts)
+    return list(table.to_pylist())

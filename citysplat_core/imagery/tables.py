@@ -1,6 +1,6 @@
 """The columns of the tables that this room writes, and reading and writing them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -193,7 +193,8 @@ def read_table(
     path: Path,
     schema: pa.Schema,
     columns: list[str] | None = None,
-    where: list[tuple[str, str, object]] | None = None,
+    where: list[tuple[str, str, object]] | pc.Expression | None = None,
+    repeated: Sequence[str] = (),
 ) -> pa.Table:
     """Read a Parquet file and check that it has the columns that are wanted.
 
@@ -201,18 +202,23 @@ def read_table(
         path: The file.
         schema: What an earlier step wrote.
         columns: The columns to read; None for all of ``schema``.
-        where: Conditions on columns, ``(name, "==", value)``; other row groups are not read.
+        where: Conditions on columns, ``(name, "==", value)``, or an expression; other rows are
+            dropped while the file is read, and row groups that cannot have any are passed over.
+        repeated: Columns of text with few values, which are compared and held once a value while
+            the file is read.
 
     Raises:
         StorageError: The file is missing or is no such table; names the path.
     """
     names = columns or schema.names
     try:
-        table = pq.read_table(path, columns=names, filters=where)
+        table = pq.read_table(
+            path, columns=names, filters=where, read_dictionary=list(repeated) or None
+        )
         return table.cast(pa.schema([schema.field(name) for name in names]))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise StorageError(
-            f"{path} cannot be read ({error})",
+            f"{path} cannot be read ({str(error).partition(chr(10))[0]})",
             expected=f"a Parquet table with the columns {', '.join(names)}",
             fix="Run the step that makes it again.",
         ) from error
