@@ -14,7 +14,7 @@ import orjson
 from citysplat_core.errors import ImageError
 from citysplat_core.imagery.exif import ExifFacts, read_exif
 from citysplat_core.imagery.folder_files import PhotoFile, photo_digest, read_ends
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 from citysplat_core.storage import Progress
 
 UNREADABLE = "no readable photo"
@@ -175,6 +175,5 @@ def _keep(
         )
         for f in files
     ]
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?)", rows)
-    connection.execute("COMMIT")
+    with transaction(connection):
+        connection.executemany("INSERT OR REPLACE INTO headers VALUES (?,?,?,?,?)", rows)

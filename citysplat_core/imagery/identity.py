@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from citysplat_core.errors import StorageError
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 _MAX_COLMAP_ID = 2**31 - 2  # COLMAP's pair ids reserve the number above
 _SCHEMA = """
@@ -75,8 +75,7 @@ class IdentityRegistry:
     def _issued(self, parts: Iterable[list[str]]) -> NDArray[np.int32]:
         """Give the numbers of ids in ascending parts; all are issued, or none."""
         numbers = [np.empty(0, np.int32)]
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._connection() as connection, transaction(connection):
             for ids in parts:
                 known = _known(connection, ids)
                 new = [(image_id,) for image_id in ids if image_id not in known]
@@ -84,14 +83,12 @@ class IdentityRegistry:
                     connection.executemany("INSERT INTO identity (image_id) VALUES (?)", new)
                     known = _known(connection, ids)
                 if known and max(known.values()) > _MAX_COLMAP_ID:
-                    connection.rollback()
                     raise StorageError(
                         f"{self._path} has issued all {_MAX_COLMAP_ID} numbers",
                         expected="fewer images in one city",
                         fix="Split the city into several city files.",
                     )
                 numbers.append(np.array([known[image_id] for image_id in ids], np.int32))
-            connection.commit()
         return np.concatenate(numbers)
 
     def adopt(self, numbers: Mapping[str, int]) -> int:
@@ -106,8 +103,7 @@ class IdentityRegistry:
         Raises:
             StorageError: An image has another number here, or a number another image.
         """
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._connection() as connection, transaction(connection):
             known = _known(connection, sorted(numbers))
             new = {k: v for k, v in numbers.items() if known.get(k) != v}
             try:
@@ -115,13 +111,11 @@ class IdentityRegistry:
                     "INSERT INTO identity (image_id, colmap_id) VALUES (?, ?)", sorted(new.items())
                 )
             except sqlite3.IntegrityError as error:
-                connection.rollback()
                 raise StorageError(
                     f"{self._path} has issued other numbers than the catalog to adopt ({error})",
                     expected="the numbers of one city",
                     fix="Restore into a new folder: two histories of a city cannot be joined.",
                 ) from error
-            connection.commit()
         return len(new)
 
     def lookup(self, image_ids: Sequence[str]) -> dict[str, int]:

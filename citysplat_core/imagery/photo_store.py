@@ -20,7 +20,7 @@ from pathlib import Path
 
 from citysplat_core.errors import ImageError, StorageError
 from citysplat_core.imagery.jpeg_check import check_ends, check_jpeg
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 from citysplat_core.storage.files import full_disk_is_clear
 
 _SCHEMA = """
@@ -157,11 +157,9 @@ class PhotoStore:
         with self._lock:
             rows = list(self._unwritten.values())
             if rows:
-                with self._connection() as connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    statement = "INSERT OR REPLACE INTO photos VALUES (?,?,?,?,?,?)"
+                statement = "INSERT OR REPLACE INTO photos VALUES (?,?,?,?,?,?)"
+                with self._connection() as connection, transaction(connection):
                     connection.executemany(statement, rows)
-                    connection.execute("COMMIT")
             self._unwritten.clear()
 
     def typical_bytes(self, size_px: int) -> int:

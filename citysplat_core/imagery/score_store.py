@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from citysplat_core.imagery.quality import SCORER_VERSION, Quality, score_photo
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 _FIELDS = tuple(field.name for field in fields(Quality))
 _SCHEMA = f"""
@@ -102,11 +102,9 @@ class ScoreStore:
             rows = [(key, self._version, *astuple(q)) for key, q in self._unwritten.items()]
             if rows:
                 marks = ",".join("?" * (len(_FIELDS) + 2))
-                with self._connection() as connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    statement = f"INSERT OR REPLACE INTO scores VALUES ({marks})"  # noqa: S608
+                statement = f"INSERT OR REPLACE INTO scores VALUES ({marks})"  # noqa: S608
+                with self._connection() as connection, transaction(connection):
                     connection.executemany(statement, rows)
-                    connection.execute("COMMIT")
             self._unwritten.clear()
 
     @contextmanager

@@ -39,6 +39,22 @@ def sqlite_file(path: Path, *, purpose: str, fix: str) -> Iterator[sqlite3.Conne
         ) from error
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make the statements of a block take effect together, or none if it raises.
+
+    Args:
+        connection: From ``sqlite_file``; other processes' writers are waited for.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.execute("COMMIT")
+
+
 def create_tables(connection: sqlite3.Connection, *statements: str) -> None:
     """Run ``CREATE ... IF NOT EXISTS`` statements; processes that start together may all do it.
 
@@ -48,7 +64,6 @@ def create_tables(connection: sqlite3.Connection, *statements: str) -> None:
         connection: An open file.
         statements: The statements, one each.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in statements:
-        connection.execute(statement)
-    connection.execute("COMMIT")
+    with transaction(connection):
+        for statement in statements:
+            connection.execute(statement)

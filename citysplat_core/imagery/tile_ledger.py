@@ -20,7 +20,7 @@ import shapely
 from citysplat_core.errors import DiscoveryError
 from citysplat_core.geography import Area
 from citysplat_core.imagery.source import Discovery
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 from citysplat_core.imagery.tables import GONE_SCHEMA, TILES_SCHEMA, table_of, utc_from_ms
 from citysplat_core.imagery.tile_merge import by_tile, gone_images, live_images
 from citysplat_core.imagery.tile_rows import Answer, TileAddress, TileRow, merged_row, unread_row
@@ -250,10 +250,8 @@ class TileLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._open() as connection, transaction(connection):
             yield connection
-            connection.execute("COMMIT")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

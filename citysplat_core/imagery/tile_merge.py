@@ -54,7 +54,7 @@ def merge_images(
     fresh = fresh.append_column("last_seen", nothing).append_column("gone_at", nothing)
     rest = known.filter(pc.invert(pc.is_in(known.column("image_id"), seen.column("image_id"))))
     vanished = pa.array(
-        inside(rest, area) & pc.is_null(rest.column("gone_at")).to_numpy(), pa.bool_()
+        _is_inside(rest, area) & pc.is_null(rest.column("gone_at")).to_numpy(), pa.bool_()
     )
     rest = _replaced(rest, "last_seen", vanished, pc.coalesce(last_at, seen_at))
     rest = _replaced(rest, "gone_at", vanished, seen_at)
@@ -69,13 +69,13 @@ def merge_images(
 def live_images(images: pa.Table, area: Area) -> pa.Table:
     """Give the images inside the area that have not gone, each id once, sorted by id."""
     here = images.filter(pc.is_null(images.column("gone_at")))
-    return unique_by_id(here.filter(pa.array(inside(here, area), pa.bool_())))
+    return unique_by_id(images_inside(here, area))
 
 
 def gone_images(images: pa.Table, live: pa.Table, area: Area) -> pa.Table:
     """Give the tombstones inside the area of images that are not live in any tile, by id."""
     gone = images.filter(pc.is_valid(images.column("gone_at")))
-    gone = gone.filter(pa.array(inside(gone, area), pa.bool_()))
+    gone = images_inside(gone, area)
     still = pc.is_in(gone.column("image_id"), live.column("image_id"))
     return unique_by_id(gone.filter(pc.invert(still)))
 
@@ -89,8 +89,12 @@ def unique_by_id(images: pa.Table) -> pa.Table:
     return images.take(first.column("row_min").take(order))
 
 
-def inside(images: pa.Table, area: Area) -> NDArray[np.bool_]:
-    """Say of each image whether it lies inside the area, shape (N,)."""
+def images_inside(images: pa.Table, area: Area) -> pa.Table:
+    """Give the images that lie inside the area; their order stays."""
+    return images.filter(pa.array(_is_inside(images, area), pa.bool_()))
+
+
+def _is_inside(images: pa.Table, area: Area) -> NDArray[np.bool_]:
     return area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
 
 

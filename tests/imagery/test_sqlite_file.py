@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from citysplat_core.errors import StorageError
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 
 def make_and_fill(job):
@@ -42,6 +42,18 @@ def test_what_is_not_committed_is_undone(tmp_path):
         half_done()
     with sqlite_file(path, purpose="in a test", fix="None.") as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_a_transaction_takes_effect_whole_or_not_at_all_and_its_file_goes_on(tmp_path):
+    with sqlite_file(tmp_path / "a.sqlite", purpose="in a test", fix="None.") as connection:
+        create_tables(connection, "CREATE TABLE t (n INTEGER)")
+        with pytest.raises(KeyError), transaction(connection):  # noqa: PT012
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise KeyError
+        with transaction(connection):
+            connection.execute("INSERT INTO t VALUES (2)")
+            connection.execute("INSERT INTO t VALUES (3)")
+        assert connection.execute("SELECT n FROM t").fetchall() == [(2,), (3,)]
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path):

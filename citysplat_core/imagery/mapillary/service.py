@@ -1,8 +1,10 @@
 """Mapillary as an image source."""
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,9 +27,9 @@ from citysplat_core.imagery.services.metadata_store import Freshness, MetadataSt
 from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.imagery.services.photo_download import PhotoFetcher
 from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.stored_first import fetch_missing
 from citysplat_core.imagery.services.tile_cache import TileCache
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
-from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -35,7 +37,7 @@ from citysplat_core.imagery.tables import (
     slices_of,
     table_of,
 )
-from citysplat_core.imagery.tile_merge import unique_by_id
+from citysplat_core.imagery.tile_merge import images_inside, unique_by_id
 from citysplat_core.imagery.token import Token
 from citysplat_core.settings import SourceSettings
 from citysplat_core.storage import Progress
@@ -98,7 +100,9 @@ class MapillarySource:
             repaired = await repair_ids(results, self._graph(http))
         reason = stopped.seen if stopped is not None else ""
         rows = [tile_row(a, repaired.results.get(a), reason) for a in addresses]
-        clipped = [_inside(repaired.results[a].images, area) for a in sorted(repaired.results)]
+        clipped = [
+            images_inside(repaired.results[a].images, area) for a in sorted(repaired.results)
+        ]
         return Discovery(
             tiles=table_of(rows, TILES_SCHEMA),
             found=unique_by_id(pa.concat_tables([FOUND_SCHEMA.empty_table(), *clipped])),
@@ -151,34 +155,27 @@ class MapillarySource:
             wanted,
             store,
             size_px=size_px,
+            n_threads=n_threads,
             progress=progress,
-            download=lambda ids, done: run_async(
-                self._fetch_photos(ids, store, size_px, n_threads, done)
-            ),
+            connect=partial(self._fetcher, store, size_px),
         )
 
-    async def _fetch_photos(
-        self,
-        ids: list[str],
-        store: PhotoStore,
-        size_px: int,
-        n_threads: int,
-        done: Callable[[PhotoResult], None],
-    ) -> None:
-        with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
-            async with self._http() as http:
-                fetcher = PhotoFetcher(
-                    http=http,
-                    lookup=self._graph(http),
-                    address_field=f"thumb_{size_px or 'original'}_url",
-                    store=store,
-                    size_px=size_px,
-                    connections=self._settings.connections,
-                    executor=executor,
-                    patience=self._patience,
-                    clock=self._clock,
-                )
-                await fetcher.fetch_all(ids, done)
+    @asynccontextmanager
+    async def _fetcher(
+        self, store: PhotoStore, size_px: int, executor: Executor
+    ) -> AsyncIterator[PhotoFetcher]:
+        async with self._http() as http:
+            yield PhotoFetcher(
+                http=http,
+                lookup=self._graph(http),
+                address_field=f"thumb_{size_px or 'original'}_url",
+                store=store,
+                size_px=size_px,
+                connections=self._settings.connections,
+                executor=executor,
+                patience=self._patience,
+                clock=self._clock,
+            )
 
     def fetch_detections(self, image_ids: Sequence[str], *, progress: Progress) -> dict[str, Said]:
         """Return what was detected in photos; see ``DetectionSource.fetch_detections``."""
@@ -235,8 +232,3 @@ class MapillarySource:
             not_before=not_before,
             clock=self._clock,
         )
-
-
-def _inside(images: pa.Table, area: Area) -> pa.Table:
-    inside = area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
-    return images.filter(pa.array(inside))

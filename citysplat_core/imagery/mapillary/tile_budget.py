@@ -9,7 +9,7 @@ from pathlib import Path
 from citysplat_core.errors import BlockedError, BudgetError
 from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.imagery.services.retries import Clock
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 _DAY_S = 86_400.0
 _FARTHEST_TURN_S = 600.0
@@ -168,10 +168,8 @@ class TileBudget:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._open() as connection, transaction(connection):
             yield connection
-            connection.execute("COMMIT")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

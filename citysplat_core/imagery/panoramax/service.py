@@ -1,8 +1,10 @@
 """Panoramax as an image source."""
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,9 +26,9 @@ from citysplat_core.imagery.services.metadata_store import Freshness, MetadataSt
 from citysplat_core.imagery.services.patience import Patience
 from citysplat_core.imagery.services.photo_download import PhotoFetcher
 from citysplat_core.imagery.services.retries import Clock
+from citysplat_core.imagery.services.stored_first import fetch_missing
 from citysplat_core.imagery.services.tile_cache import TileCache
 from citysplat_core.imagery.source import Discovery, PhotoRequest, PhotoResult, SourceName
-from citysplat_core.imagery.stored_first import fetch_missing
 from citysplat_core.imagery.tables import (
     DESCRIBED_SCHEMA,
     FOUND_SCHEMA,
@@ -35,6 +37,7 @@ from citysplat_core.imagery.tables import (
     table_of,
     utc_from_ms,
 )
+from citysplat_core.imagery.tile_merge import images_inside
 from citysplat_core.settings import SourceSettings
 from citysplat_core.storage import Progress
 
@@ -88,7 +91,7 @@ class PanoramaxSource:
 
         def done(result: TileResult) -> None:
             results[result.address] = result
-            tables[result.address] = _inside(result.found(), area)
+            tables[result.address] = images_inside(result.found(), area)
             progress(len(results), len(addresses), "tiles")
 
         with self._items() as items:
@@ -154,24 +157,18 @@ class PanoramaxSource:
             wanted,
             store,
             size_px=size_px,
+            n_threads=n_threads,
             progress=progress,
-            download=lambda ids, done: run_async(
-                self._fetch_photos(ids, store, size_px, n_threads, done)
-            ),
+            connect=partial(self._fetcher, store, size_px),
         )
 
-    async def _fetch_photos(
-        self,
-        ids: list[str],
-        store: PhotoStore,
-        size_px: int,
-        n_threads: int,
-        done: Callable[[PhotoResult], None],
-    ) -> None:
-        workers = ThreadPoolExecutor(max_workers=max(1, n_threads))
-        with workers as executor, self._items() as items:
+    @asynccontextmanager
+    async def _fetcher(
+        self, store: PhotoStore, size_px: int, executor: Executor
+    ) -> AsyncIterator[PhotoFetcher]:
+        with self._items() as items:
             async with self._http() as http:
-                fetcher = PhotoFetcher(
+                yield PhotoFetcher(
                     http=http,
                     lookup=FileAddresses(self._client(http), items, size_px),
                     address_field="url",
@@ -183,7 +180,6 @@ class PanoramaxSource:
                     clock=self._clock,
                     prepare=lambda body: prepared_photo(body, size_px),
                 )
-                await fetcher.fetch_all(ids, done)
 
     def _times(self, work: Path) -> LookTimes:
         return LookTimes(self._settings, self._clock, work)
@@ -211,11 +207,6 @@ class PanoramaxSource:
 
     def _items(self) -> MetadataStore:
         return MetadataStore(self._ledger)
-
-
-def _inside(images: pa.Table, area: Area) -> pa.Table:
-    inside = area.contains(images.column("lon").to_numpy(), images.column("lat").to_numpy())
-    return images.filter(pa.array(inside))
 
 
 def _ledger_row(result: TileResult) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from citysplat_core.imagery.services.retries import Clock
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS buckets (host TEXT PRIMARY KEY, next_at REAL NOT NULL)"
 _LEASE_S = 0.25
@@ -98,9 +98,8 @@ class MachinePace:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._file() as connection:
             connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            with transaction(connection):
+                yield connection
 
     @contextmanager
     def _file(self) -> Iterator[sqlite3.Connection]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import orjson
 
-from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file
+from citysplat_core.imagery.sqlite_file import create_tables, sqlite_file, transaction
 
 State = Literal["known", "absent", "gone", "failed"]
 _SCHEMA = """
@@ -231,9 +231,8 @@ class MetadataStore:
         if not rows:
             return
         connection = self._opened()
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(statement, rows)
-        connection.execute("COMMIT")
+        with transaction(connection):
+            connection.executemany(statement, rows)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -1,14 +1,18 @@
 """Fetching photos from a service: those that are in the store are not asked for."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 
 from citysplat_core.errors import StorageError
 from citysplat_core.imagery.photo_store import PhotoStore
+from citysplat_core.imagery.services.http import run_async
+from citysplat_core.imagery.services.photo_download import PhotoFetcher
 from citysplat_core.imagery.source import PhotoRequest, PhotoResult, fetched
 from citysplat_core.storage import Progress
 
-Download = Callable[[list[str], Callable[[PhotoResult], None]], None]
-"""Fetches photos by their ids and calls back once for each, in no order."""
+Connect = Callable[[Executor], AbstractAsyncContextManager[PhotoFetcher]]
+"""Opens the connections of a service; gets the threads that check and write photos."""
 
 
 def fetch_missing(
@@ -16,8 +20,9 @@ def fetch_missing(
     store: PhotoStore,
     *,
     size_px: int,
+    n_threads: int,
     progress: Progress,
-    download: Download,
+    connect: Connect,
 ) -> list[PhotoResult]:
     """Return the photos, downloading those that are not in the store.
 
@@ -25,8 +30,9 @@ def fetch_missing(
         wanted: The photos.
         store: Where they go.
         size_px: Width wanted, pixels; 0 for the original.
+        n_threads: Threads that check and write photos.
         progress: Called with photos done and photos in all.
-        download: Brings the missing ones.
+        connect: Opens the connections, if any photo is missing.
 
     Returns:
         One result a wanted photo, in the same order.
@@ -50,9 +56,17 @@ def fetch_missing(
 
     if missing:
         try:
-            download(missing, done)
+            run_async(_download(missing, done, connect, n_threads))
         except StorageError as error:
             kept = sum(result.state == "ok" for result in results.values())
             seen = f"{error.seen}; {kept} of {len(wanted)} photos are kept"
             raise StorageError(seen, expected=error.expected, fix=error.fix) from error
     return [results[request.image_id] for request in wanted]
+
+
+async def _download(
+    ids: list[str], done: Callable[[PhotoResult], None], connect: Connect, n_threads: int
+) -> None:
+    with ThreadPoolExecutor(max_workers=max(1, n_threads)) as executor:
+        async with connect(executor) as fetcher:
+            await fetcher.fetch_all(ids, done)
