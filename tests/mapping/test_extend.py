@@ -3,9 +3,8 @@ import pytest
 
 from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.extend import extend_model, leave_model, residuals_of
-from citysplat_core.mapping.mappers import MapJob, map_incremental
-from citysplat_core.mapping.watch import Watch
-from citysplat_core.settings import MappingSettings
+from citysplat_core.mapping.mappers import map_incremental
+from tests.mapping.map_jobs import map_job
 
 
 @pytest.fixture
@@ -18,22 +17,7 @@ def make_job(make_street, tmp_path):
         street.write_database(tmp_path / "all.db", list(range(20)), pairs)
         old = [i for i in range(20) if i not in without]
         street.write_database(tmp_path / "old.db", old, [p for p in pairs if set(p) <= set(old)])
-        jobs = [
-            MapJob(
-                database=tmp_path / name,
-                photos=tmp_path,
-                out=tmp_path / "out",
-                positions=street.positions(),
-                partners={},
-                fixed_cameras=frozenset({7}),
-                settings=MappingSettings(),
-                n_threads=1,
-                tick=lambda _, __: None,
-                beat=lambda: None,
-                watch=Watch(600),
-            )
-            for name in ("old.db", "all.db")
-        ]
+        jobs = [map_job(street, tmp_path, name) for name in ("old.db", "all.db")]
         with quiet_colmap():
             model = map_incremental(jobs[0])[0]
         names = [model.image(i).name for i in model.reg_image_ids()]

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from citysplat_core.mapping import global_run
-from citysplat_core.mapping.mappers import MapJob, map_global
-from citysplat_core.mapping.watch import Watch
-from citysplat_core.settings import MappingSettings
+from citysplat_core.mapping.mappers import map_global
+from tests.mapping.map_jobs import map_job
 
 
 @pytest.fixture
@@ -17,19 +16,7 @@ def job(make_street, tmp_path):
     pairs = [(i, j) for i in range(30) for j in range(i + 1, min(i + 5, 30))]
     street.write_database(tmp_path / "m.db", list(range(30)), pairs)
     (tmp_path / "out").mkdir()
-    return MapJob(
-        database=tmp_path / "m.db",
-        photos=tmp_path,
-        out=tmp_path / "out",
-        positions=street.positions(),
-        partners={},
-        fixed_cameras=frozenset({7}),
-        settings=MappingSettings(),
-        n_threads=1,
-        tick=lambda _, __: None,
-        beat=lambda: None,
-        watch=Watch(600),
-    )
+    return map_job(street, tmp_path)
 
 
 def test_models_come_back_from_the_process(job):

@@ -5,31 +5,20 @@ import pytest
 
 from citysplat_core.errors import MappingError
 from citysplat_core.mapping.mappers import (
-    MapJob,
     incremental_options,
     keeps_all_intrinsics,
     run_mapper,
 )
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.settings import MappingSettings
+from tests.mapping.map_jobs import map_job
 
 
 @pytest.fixture
 def job(make_street, tmp_path):
     street = make_street()
-    return MapJob(
-        database=tmp_path / "none.db",
-        photos=tmp_path,
-        out=tmp_path / "out",
-        positions=street.positions(),
-        partners={},
-        fixed_cameras=frozenset({7}),
-        settings=MappingSettings(max_runtime_s=77, seed=5),
-        n_threads=1,
-        tick=lambda _, __: None,
-        beat=lambda: None,
-        watch=Watch(77),
-    )
+    settings = MappingSettings(max_runtime_s=77, seed=5)
+    return map_job(street, tmp_path, "none.db", settings=settings, watch=Watch(77))
 
 
 def test_colmaps_failure_names_the_box_and_the_remedy(job):

@@ -10,11 +10,11 @@ import pycolmap
 import pytest
 
 from citysplat_core.mapping.geographic import map_geographic
-from citysplat_core.mapping.mappers import MapJob, map_incremental, run_mapper
+from citysplat_core.mapping.mappers import map_incremental, run_mapper
 from citysplat_core.mapping.snapshots import Snapshots
 from citysplat_core.mapping.strategy import MAPPERS
-from citysplat_core.mapping.watch import Watch
 from citysplat_core.settings import MappingSettings
+from tests.mapping.map_jobs import map_job
 
 MAP_SLOWLY = textwrap.dedent("""
     import sys, time
@@ -68,19 +68,7 @@ def street(make_street, tmp_path):
 
 @pytest.fixture
 def job(street, tmp_path):
-    return MapJob(
-        database=tmp_path / "m.db",
-        photos=tmp_path,
-        out=tmp_path / "out",
-        positions=street.positions(),
-        partners={},
-        fixed_cameras=frozenset({7}),
-        settings=MappingSettings(snapshot_every=5),
-        n_threads=1,
-        tick=lambda _, __: None,
-        beat=lambda: None,
-        watch=Watch(600),
-    )
+    return map_job(street, tmp_path, settings=MappingSettings(snapshot_every=5))
 
 
 def assert_both_stretches_are_whole(models, street):

