@@ -89,7 +89,7 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
     try:
         with quiet_colmap():
             models = {number: earlier.model(number) for number in earlier.components}
-            change = find_change(earlier, models, workspace, min_model_size=settings.min_model_size)
+            change = find_change(earlier, models, workspace)
             because = refuse_before(earlier, change, rule)
             if because:
                 return _refused(because)
@@ -142,9 +142,10 @@ def _extend_all(
 ) -> None:
     """Take out of every model what has left, and let in what is new; an empty one is removed."""
     with pycolmap.Database.open(workspace.database) as database:
-        cache = pycolmap.DatabaseCache.create(
-            database, pycolmap.DatabaseCacheOptions(min_num_matches=job.settings.min_matches)
+        options = pycolmap.DatabaseCacheOptions(
+            min_num_matches=job.settings.min_matches, load_all_images=True
         )
+        cache = pycolmap.DatabaseCache.create(database, options)
     for number in sorted(models):
         leave_model(models[number], change.lost)
         if not models[number].num_reg_images():

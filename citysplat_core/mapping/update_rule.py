@@ -49,7 +49,7 @@ def refuse_before(earlier: Earlier, change: Change, rule: UpdateSettings) -> str
             *("pairs of photos that stay have changed", "max_changed_pairs_share"),
         ),
     )
-    return change.split or next(
+    return next(
         (
             f"{n} of {total} {what} since it was solved, over {name} = {limit:g}"
             for n, total, limit, what, name in checks

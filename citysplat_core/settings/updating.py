@@ -18,9 +18,9 @@ class UpdateSettings(StepSettings):
     max_lost_share: float = Field(0.15, ge=0, le=1)
     """Most registered photos that have gone, changed or fallen out since the box was solved, over
     those that it had then."""
-    max_changed_pairs_share: float = Field(0.2, ge=0)
+    max_changed_pairs_share: float = Field(0.5, ge=0, le=1)
     """Most verified pairs between photos that stay that have appeared or vanished since the box was
-    solved, over all of them."""
+    solved, over all of then and now: more says that matching works otherwise now."""
     min_joined_share: float = Field(0.7, ge=0, le=1)
     """Of the new photos with verified pairs, the share that is registered must be at least so large
     a part of the share of the old ones."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pycolmap
 import pytest
 from scipy.spatial.transform import Rotation
 
+from citysplat_core.features import quiet_colmap
 from citysplat_core.features.database import create_database, finish_database
 
 CAMERA_ID = 7
@@ -229,13 +230,12 @@ def write_artifacts(
     n_fringe: int = 6,
     *,
     without: Collection[int] = (),
-    n_near: int = 4,
+    is_pair: Callable[[int, int], bool] = lambda i, j: j <= i + 4,
 ) -> Artifacts:
     cut = np.array_split([i for i in range(street.n_photos) if i not in without], n_boxes)
     boxes = {f"03{k}": part.tolist() for k, part in enumerate(cut)}
     names = list(boxes)
-    near = [(i, j) for i in range(street.n_photos) for j in range(i + 1, i + n_near + 1)]
-    near = [(i, j) for i, j in near if j < street.n_photos]
+    near = [(i, j) for i, j in combinations(range(street.n_photos), 2) if is_pair(i, j)]
     fringe_rows, plan = [], []
     for box, rows in boxes.items():
         folder = root / "box_images" / box
@@ -263,6 +263,31 @@ def write_artifacts(
 @pytest.fixture(scope="session")
 def make_street() -> type[Street]:
     return Street
+
+
+@pytest.fixture(scope="session")
+def solved_street(tmp_path_factory):
+    """A street round a corner, its model with points, and the cache of its database."""
+    street = Street(n_photos=40, corners=((0, 0), (70, 0), (110, 30)))
+    street.root = tmp_path_factory.mktemp("solved_street")
+    near = [(i, j) for i in range(40) for j in range(i + 1, min(i + 5, 40))]
+    street.write_database(street.root / "street.db", list(range(40)), near)
+    options = pycolmap.IncrementalPipelineOptions(
+        num_threads=1, extract_colors=False, random_seed=1, ba_refine_focal_length=False,
+        ba_refine_extra_params=False,
+    )  # fmt: skip
+    options.mapper.init_min_tri_angle = 4.0
+    options.mapper.init_max_forward_motion = 1.0
+    folder = street.root / "models"
+    folder.mkdir()
+    with quiet_colmap():
+        models = pycolmap.incremental_mapping(
+            street.root / "street.db", street.root, folder, options
+        )
+    with pycolmap.Database.open(street.root / "street.db") as database:
+        cache = pycolmap.DatabaseCache.create(database, pycolmap.DatabaseCacheOptions())
+    assert models[0].num_reg_images() == 40
+    return street, models[0], cache
 
 
 @pytest.fixture(scope="session")

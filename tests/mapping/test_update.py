@@ -31,11 +31,12 @@ class Box:
     def in_force(self):
         return self.store.find("sparse_model", self.box)
 
-    def solve(self, street, *, without=(), n_near=4, rule=None, progress=no_progress, **settings):
+    def solve(self, street, *, without=(), pairs=None, rule=None, progress=no_progress, **settings):
         self.n_made += 1
         folder = self.root / f"in{self.n_made}"
         shutil.rmtree(folder, ignore_errors=True)
-        artifacts = self.writer(folder, street, without=without, n_near=n_near)
+        chosen = {"is_pair": pairs} if pairs else {}
+        artifacts = self.writer(folder, street, without=without, **chosen)
         found = self.in_force
         step = partial(
             solve_box,
@@ -199,15 +200,23 @@ def test_another_camera_model_asks_for_a_new_solution(box_without, street, monke
     assert "photos are lost" in box_without(8, 19).solve(street).counts["made_by"]
 
 
-def test_a_component_that_no_pair_holds_together_any_more_is_solved_again(box_without, street):
+def test_a_model_whose_bridge_has_gone_stays_whole(box_without, street):
     made = box_without().solve(street, without=range(13, 17))
-    assert "no pair joins parts of 13 and 13 photos" in made.counts["made_by"]
-    assert read_components(made.path)["n_images"].tolist() == [13, 13]
+    assert made.counts["made_by"] == "updated (0 added, 4 dropped, 0 failed)"
+    assert read_components(made.path)["n_images"].tolist() == [26]
+    assert relative_errors_m(street, made).max() < 0.2
 
 
 def test_other_pairs_of_the_same_photos_ask_for_a_new_solution(box_without, street):
-    made = box_without().solve(street, n_near=2)
+    rule = UpdateSettings(max_changed_pairs_share=0.4)
+    made = box_without().solve(street, pairs=lambda i, j: j <= i + 2, rule=rule)
     assert "53 of 110 pairs of photos that stay have changed" in made.counts["made_by"]
+
+
+def test_photos_that_no_pair_is_believed_of_any_more_stay(box_without, street):
+    made = box_without().solve(street, pairs=lambda i, j: j <= i + 4 and not {i, j} & {9, 10})
+    assert made.counts["made_by"] == "updated (0 added, 0 dropped, 0 failed)"
+    assert made.counts["n_registered"] == N
 
 
 def test_new_photos_that_cannot_join_ask_for_a_new_solution(box_without, street):
