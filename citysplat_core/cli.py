@@ -80,8 +80,8 @@ def init(
     """Write FOLDER/city.toml for an area and a source of photos.
 
     Without --photos and --panoramax the source is Mapillary: get a free token at
-    mapillary.com/developer and put it into the environment variable MAPILLARY_TOKEN before
-    `citysplat run`.
+    mapillary.com/dashboard/developers and put it into the environment variable MAPILLARY_TOKEN
+    before `citysplat run`.
     """
     city = new_city(
         folder,
