@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from citysplat_core.geography import CityFrame
 from citysplat_core.mapping.city_report import count_city, describe_city, read_planned
-from citysplat_core.mapping.pictures import draw_from_above
-from citysplat_core.mapping.pose_graph import (
+from citysplat_core.mapping.drives import usual_mounts
+from citysplat_core.mapping.graph import (
     Alignment,
     Cameras,
     Floats,
@@ -21,8 +21,9 @@ from citysplat_core.mapping.pose_graph import (
     Ints,
     Sigmas,
     gps_weights,
-    solve_pose_graph,
 )
+from citysplat_core.mapping.pictures import draw_from_above
+from citysplat_core.mapping.pose_graph import solve_pose_graph
 from citysplat_core.mapping.seams import count_groups, find_seams, measure_fringes
 from citysplat_core.mapping.tables import (
     CAMERA_SCHEMA,
@@ -126,6 +127,8 @@ def _sigmas(settings: AlignSettings) -> Sigmas:
         gps_up_m=settings.gps_sigma_up_m,
         up_deg=settings.up_sigma_deg,
         log_scale=settings.scale_sigma,
+        shared_m=settings.gps_shared_m,
+        shared_up_m=settings.gps_shared_up_m,
     )
 
 
@@ -135,7 +138,9 @@ def _graph(pieces: _Pieces, plan: pd.DataFrame, settings: AlignSettings) -> Grap
     center = rows[_POSITION].to_numpy(float)
     pivots = np.array([center[node == k].mean(axis=0) for k in range(len(pieces.nodes))])
     quaternions = rows.reindex(columns=["qx", "qy", "qz", "qw"]).to_numpy(float)
-    cameras = Cameras(node=node, center=center, rotation=Rotation.from_quat(quaternions))
+    rotation = Rotation.from_quat(quaternions)
+    drive = _drives(rows, plan)
+    cameras = Cameras(node=node, center=center, rotation=rotation, drive=drive)
     gps = plan.set_index("colmap_id")[_POSITION].reindex(rows["colmap_id"]).to_numpy(float)
     held = _draw_gps_rows(node, gps, settings)
     return Graph(
@@ -145,8 +150,17 @@ def _graph(pieces: _Pieces, plan: pd.DataFrame, settings: AlignSettings) -> Grap
         seams=find_seams(rows["colmap_id"].to_numpy(), node, min_shared=settings.min_shared),
         gps_rows=held,
         gps=gps[held],
-        gps_weight=gps_weights(node[held]),
+        gps_weight=gps_weights(node[held], np.bincount(node[np.isfinite(gps[:, 0])])),
+        mounts=usual_mounts(rotation, drive, cameras.n_drives),
     )
+
+
+def _drives(rows: pd.DataFrame, plan: pd.DataFrame) -> Ints:
+    """Number the drives of registrations, -1 where the plan knows none."""
+    if "sequence_id" not in plan:
+        return np.full(len(rows), -1)
+    names = plan.set_index("colmap_id")["sequence_id"].reindex(rows["colmap_id"])
+    return np.asarray(pd.factorize(names.to_numpy(object), sort=True)[0], dtype=np.int64)
 
 
 def _draw_gps_rows(node: Ints, gps: Floats, settings: AlignSettings) -> Ints:

@@ -83,7 +83,6 @@ def extend_model(
         left.discard(image_id)
         joined.add(image_id)
         job.tick(n_registered + model.num_reg_images(), model)
-    _settle(extension, joined)
     mapper.end_reconstruction(False)  # noqa: FBT003 - COLMAP's binding has no keyword
     model.update_point_3d_errors()
     return joined & set(model.reg_image_ids())
@@ -137,7 +136,3 @@ def _is_misplaced(extension: _Extension, image_id: int) -> bool:
     return residual_m[image_id] > limit_m and not is_vouched_for(
         model, image_id, partners=job.partners, residual_m=residual_m, limit_m=limit_m
     )
-
-
-def _settle(extension: _Extension, joined: set[int]) -> None:
-    pass

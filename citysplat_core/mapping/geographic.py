@@ -6,6 +6,7 @@ are taken out and refused for the rest of this model. Look-alike houses register
 away; nothing inside the images tells, GPS does.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +26,8 @@ _SEED_ANGLE_DEG: Final = 4.0
 _CHECK_AFTER: Final = 6
 _PURGE_AFTER: Final = 12
 _GATE_M: Final = 12.0
+_BROAD: Final = 0.2
+_TELLS_LENS: Final = 6
 
 
 @dataclass
@@ -132,6 +135,46 @@ def _start(
         mapper.end_reconstruction(True)  # noqa: FBT003 - COLMAP's binding has no keyword
         return None
     return _Growth(job, mapper, options, model, set(), 2, model.num_points3D())
+
+
+def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Reconstruction) -> None:
+    """Give registered photos their points, adjust all, and register what can be seen now.
+
+    Args:
+        job: The job.
+        cache: Of the job's database.
+        model: Photos with poses in one frame, with or without points; it is changed. Photos that
+            contradict GPS, or that nothing holds, are taken out.
+    """
+    mapper = pycolmap.IncrementalMapper(cache)
+    mapper.begin_reconstruction(model)
+    options = incremental_options(job)
+    held = set(job.fixed_cameras - free_cameras(model))
+    options.constant_cameras = held
+    options.mapper.constant_cameras = held
+    growth = _Growth(job, mapper, options, model)
+    triangulation = growth.options.get_triangulation()
+    for image_id in sorted(model.reg_image_ids()):
+        mapper.triangulate_image(triangulation, image_id)
+    mapper.complete_and_merge_tracks(triangulation)
+    _refine_all(growth)
+    _grow(growth)
+    model.update_point_3d_errors()
+    mapper.end_reconstruction(False)  # noqa: FBT003 - COLMAP's binding has no keyword
+
+
+def free_cameras(model: pycolmap.Reconstruction) -> set[int]:
+    """Name the cameras whose lens a model can tell: it has enough photos, on more than one line.
+
+    Along one straight street a wrong focal length hides as a stretch of the street; two streets
+    that cross cannot both be stretched.
+    """
+    centers = np.array([model.image(i).projection_center() for i in model.reg_image_ids()])
+    spread = np.linalg.svd(centers - np.median(centers, axis=0), compute_uv=False)
+    if spread[1] < _BROAD * spread[0]:
+        return set()
+    counts = Counter(model.image(i).camera_id for i in model.reg_image_ids())
+    return {camera_id for camera_id, n in counts.items() if n >= _TELLS_LENS}
 
 
 def _grow(growth: _Growth) -> None:

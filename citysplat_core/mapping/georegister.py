@@ -57,12 +57,30 @@ def georegister(
         The georegistration; None when fewer than three photos have a position, or when all
         positions are one point.
     """
-    ids = [i for i in sorted(model.reg_image_ids()) if i in positions]
+    return georegister_poses(poses_of(model), positions, sigma_m=sigma_m, seed=seed)
+
+
+def poses_of(model: pycolmap.Reconstruction) -> dict[int, pycolmap.Rigid3d]:
+    """Give ``cam_from_world`` of the registered photos by colmap_id, in their order."""
+    return {i: model.image(i).cam_from_world() for i in sorted(model.reg_image_ids())}
+
+
+def georegister_poses(
+    poses: Mapping[int, pycolmap.Rigid3d], positions: Positions, *, sigma_m: float, seed: int
+) -> Georegistration | None:
+    """Find the similarity of photos whose poses are known in one frame.
+
+    Args:
+        poses: ``cam_from_world`` by colmap_id.
+        positions: As for ``georegister``, as the other arguments and the result.
+        sigma_m: Expected horizontal GPS error, metres.
+        seed: Seed of the random draws.
+    """
+    ids = [i for i in poses if i in positions]
     if len(ids) < 3:
         return None
-    poses = [model.image(i).cam_from_world() for i in ids]
-    rotations = np.array([pose.rotation.matrix() for pose in poses])
-    centers = np.array([model.image(i).projection_center() for i in ids])
+    rotations = np.array([poses[i].rotation.matrix() for i in ids])
+    centers = np.array([poses[i].inverse().translation for i in ids])
     gps = np.array([positions[i] for i in ids])
     best: tuple[float, str, Floats, PlaneSimilarity] | None = None
     for name, up in up_candidates(rotations, centers).items():

@@ -1,18 +1,28 @@
 """One similarity per component, so that shared photos agree and GPS is kept.
 
-Unknowns are seven numbers a component: log scale, rotation vector, shift. Seams measured in metres
+Unknowns are seven numbers a component: log scale, rotation vector, shift; and what the photos of a
+drive share (``drives``). Seams measured in metres
 would shrink the models (the fewer metres, the smaller the seams): they are measured in the models'
 own units, and every log scale is held near its georegistered value.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.transform import Rotation
 
+from citysplat_core.mapping.drives import lean, lean_slopes, raised_axes
+from citysplat_core.mapping.graph import (
+    Alignment,
+    Cameras,
+    Floats,
+    Graph,
+    Ints,
+    Sigmas,
+    seam_weights,
+)
 from citysplat_core.mapping.least_squares import solve_least_squares
 from citysplat_core.mapping.slopes import (
     cauchy,
@@ -23,115 +33,12 @@ from citysplat_core.mapping.slopes import (
     turn_slopes,
 )
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 _CAUCHY_SEAM = 3.0
-_CAUCHY_GPS = 1.0
-_CORRELATED = 100.0
-"""More positions than this count as this many. Few made GPS so weak that one bent model's seams
-scaled whole streets of the demo town by a fifth."""
+_CAUCHY_GPS = 2.0
+_CAUCHY_LEAN = 2.0
 _SOFTER = (20.0, 1.0)
 """Seams are some metres wide at first: a soft round keeps true ones from looking like outliers."""
 _UNIT = (1e-2, 1e-2, 1e-2, 1e-2, 1.0, 1.0, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sigmas:
-    """Expected errors, one standard deviation each.
-
-    Attributes:
-        seam_m: Position of a photo in two models, metres.
-        seam_deg: Its rotation, degrees.
-        gps_m: Horizontal GPS, metres.
-        gps_up_m: GPS height, metres.
-        up_deg: Up vector of a component, degrees.
-        log_scale: Scale of a component, relative.
-    """
-
-    seam_m: float = 0.1
-    seam_deg: float = 0.3
-    gps_m: float = 3.0
-    gps_up_m: float = 9.0
-    up_deg: float = 2.0
-    log_scale: float = 0.03
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cameras:
-    """Poses of photos in components, in the city frame before alignment; one row a registration.
-
-    Attributes:
-        node: Component index, shape (N,).
-        center: Camera centres, metres, shape (N, 3).
-        rotation: ``cam_from_world`` rotations, N of them.
-    """
-
-    node: Ints
-    center: Floats
-    rotation: Rotation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """What ties the components.
-
-    Attributes:
-        n_nodes: Number of components.
-        pivots: A point in the middle of each component, metres, shape (n_nodes, 3).
-        cameras: All registrations.
-        seams: Row pairs of ``cameras`` that are the same photo in two components, shape (S, 2).
-        gps_rows: Rows of ``cameras`` that are held by GPS, shape (G,).
-        gps: Their positions, metres, NaN height where unknown, shape (G, 3).
-        gps_weight: Weights that account for GPS errors shared within a component, shape (G,).
-    """
-
-    n_nodes: int
-    pivots: Floats
-    cameras: Cameras
-    seams: Ints
-    gps_rows: Ints
-    gps: Floats
-    gps_weight: Floats
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """``aligned = scale * rotation @ (point - pivot) + pivot + shift``, by component.
-
-    Attributes:
-        scale: Shape (n_nodes,).
-        rotation: n_nodes rotations.
-        shift: Metres, shape (n_nodes, 3).
-        pivots: Metres, shape (n_nodes, 3).
-    """
-
-    scale: Floats
-    rotation: Rotation
-    shift: Floats
-    pivots: Floats
-
-    def translation(self) -> Floats:
-        """Give t of ``aligned = scale * rotation @ point + t``, metres, shape (n_nodes, 3)."""
-        turned = self.scale[:, None] * self.rotation.apply(self.pivots)
-        return np.asarray(self.pivots + self.shift - turned)
-
-    def centers(self, cameras: Cameras, rows: Ints | slice = slice(None)) -> Floats:
-        """Move camera centres, shape (N, 3)."""
-        node = cameras.node[rows]
-        local = cameras.center[rows] - self.pivots[node]
-        moved = self.scale[node, None] * self.rotation[node].apply(local)
-        return np.asarray(moved + self.pivots[node] + self.shift[node])
-
-    def rotations(self, cameras: Cameras, rows: Ints | slice = slice(None)) -> Rotation:
-        """Turn camera rotations (``cam_from_world``)."""
-        return cameras.rotation[rows] * self.rotation[cameras.node[rows]].inv()
-
-
-def gps_weights(node: Ints) -> Floats:
-    """Weigh GPS rows so that a component's many positions do not count as independent ones."""
-    counts = np.bincount(node) if len(node) else np.zeros(0)
-    return np.asarray(1 / np.sqrt(np.maximum(1.0, counts[node] / _CORRELATED)))
 
 
 def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> Alignment:
@@ -143,49 +50,65 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> 
         max_rounds: Most steps of the solver, each of its two times.
 
     Returns:
-        The alignment; a component that shares nothing stays where its georegistration put it.
+        The alignment; a component that shares no photo, and of whose drives nothing is known, stays
+        where its georegistration put it.
 
     Raises:
         MappingError: A pose of the graph is not finite.
     """
-    x = np.zeros(7 * graph.n_nodes)
-    if not len(graph.seams):
-        return _unpack(x, graph)
+    x = np.zeros((graph.n_nodes + graph.cameras.n_drives, 7))
+    x[graph.n_nodes :, :2] = graph.mounts
+    held = np.concatenate([graph.cameras.node[graph.seams].ravel(), _driven(graph)])
+    free = np.isin(np.arange(graph.n_nodes), held)
+    if not free.any():
+        return _unpack(x.ravel(), graph)
     for softer in _SOFTER:
         stage = replace(sigmas, seam_m=softer * sigmas.seam_m, seam_deg=softer * sigmas.seam_deg)
-        x = solve_least_squares(
+        solved = solve_least_squares(
             partial(residuals, graph=graph, sigmas=stage),
             partial(residual_slopes, graph=graph, sigmas=stage),
-            x,
-            unit=np.tile(_UNIT, graph.n_nodes),
+            x.ravel(),
+            unit=np.tile(_UNIT, len(x)),
             max_rounds=max_rounds,
         )
-    tied = np.isin(np.arange(graph.n_nodes), graph.cameras.node[graph.seams])
-    return _unpack((x.reshape(-1, 7) * tied[:, None]).ravel(), graph)
+        x = solved.reshape(-1, 7)
+    x[: graph.n_nodes][~free] = 0.0
+    return _unpack(x.ravel(), graph)
+
+
+def _driven(graph: Graph) -> Ints:
+    """Give the components with positions of known drives."""
+    rows = graph.gps_rows[graph.cameras.drives[graph.gps_rows] >= 0]
+    return np.asarray(graph.cameras.node[rows])
 
 
 def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
     """Say by how much each tie is missed, in expected errors.
 
     Args:
-        x: Log scale, rotation vector and shift of each component, shape (7 * n_nodes,).
+        x: Log scale, rotation vector and shift of each component, then the block of each drive,
+            shape (7 * (n_nodes + n_drives),).
         graph: Components and what ties them.
         sigmas: Expected errors.
 
     Returns:
         3 numbers a seam for its position, 3 for its rotation, 3 a GPS row, 1 a component for its
-        scale and 2 for its up vector; the squares of seams and GPS sum to Cauchy losses.
+        scale and 2 for its up vector, 3 a GPS row of a known drive for how its camera leans, 7 a
+        drive; the squares of seams, GPS and leans sum to Cauchy losses.
     """
     found = _unpack(x, graph)
-    off = cauchy(_gps_offs(found, graph, sigmas), _CAUCHY_GPS) * graph.gps_weight[:, None]
+    off = cauchy(_gps_offs(x, found, graph, sigmas), _CAUCHY_GPS) * graph.gps_weight[:, None]
     level = found.rotation.apply([0.0, 0.0, 1.0])[:, :2] / np.radians(sigmas.up_deg)
+    seam_weight = seam_weights(graph.cameras.node[graph.seams])[:, None]
     return np.concatenate(
         [
-            cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM).ravel(),
-            cauchy(_twists(found, graph, sigmas), _CAUCHY_SEAM).ravel(),
+            (seam_weight * cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
+            (seam_weight * cauchy(_twists(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
             off.ravel(),
             np.log(found.scale) / sigmas.log_scale,
             level.ravel(),
+            _leans(x, found, graph, sigmas).ravel(),
+            ((_blocks(x, graph) - _usual(graph)) / _drive_sigmas(sigmas)).ravel(),
         ]
     )
 
@@ -193,7 +116,7 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
 def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
     """Give the derivatives of ``residuals`` by the unknowns; arguments as there."""
     found = _unpack(x, graph)
-    turns = turn_slopes(x.reshape(-1, 7)[:, 1:4])
+    turns = turn_slopes(x.reshape(-1, 7)[: graph.n_nodes, 1:4])
     nodes = np.arange(graph.n_nodes)[:, None]
     scale = np.zeros((graph.n_nodes, 1, 1, 7))
     scale[..., 0] = 1 / sigmas.log_scale
@@ -201,22 +124,87 @@ def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
     leaning = -cross_matrices(found.rotation.apply([0.0, 0.0, 1.0])) @ turns
     up[:, :, 0, 1:4] = leaning[:, :2] / np.radians(sigmas.up_deg)
     seam_nodes = graph.cameras.node[graph.seams]
+    weight = seam_weights(seam_nodes)[:, None, None, None]
+    n_drives = graph.cameras.n_drives
+    mounts = np.broadcast_to(np.diag(1 / _drive_sigmas(sigmas))[:, None], (n_drives, 7, 1, 7))
+    rows = _lean_rows(graph)
     return sparse_rows(
         [
-            (_gap_slopes(found, turns, graph, sigmas), seam_nodes),
-            (_twist_slopes(found, turns, graph, sigmas), seam_nodes),
-            (_gps_slopes(found, turns, graph, sigmas), graph.cameras.node[graph.gps_rows][:, None]),
+            (weight * _gap_slopes(found, turns, graph, sigmas), seam_nodes),
+            (weight * _twist_slopes(found, turns, graph, sigmas), seam_nodes),
+            (_gps_slopes(x, found, turns, graph, sigmas), _with_drives(graph, graph.gps_rows)),
             (scale, nodes),
             (up, nodes),
+            (_lean_slopes(x, found, turns, graph, sigmas), _with_drives(graph, rows)),
+            (mounts, graph.n_nodes + np.arange(n_drives)[:, None]),
         ],
-        graph.n_nodes,
+        graph.n_nodes + n_drives,
     )
 
 
 def _unpack(x: Floats, graph: Graph) -> Alignment:
-    values = x.reshape(graph.n_nodes, 7)
+    values = x.reshape(-1, 7)[: graph.n_nodes]
     turn = Rotation.from_rotvec(values[:, 1:4])
     return Alignment(np.exp(values[:, 0]), turn, values[:, 4:7], graph.pivots)
+
+
+def _blocks(x: Floats, graph: Graph) -> Floats:
+    """Give the numbers of the drives, shape (n_drives, 7)."""
+    return x.reshape(-1, 7)[graph.n_nodes :]
+
+
+def _usual(graph: Graph) -> Floats:
+    expected = np.zeros((graph.cameras.n_drives, 7))
+    expected[:, :2] = graph.mounts
+    return expected
+
+
+def _drive_sigmas(sigmas: Sigmas) -> Floats:
+    mount = np.radians([sigmas.roll_deg, sigmas.pitch_deg])
+    return np.array([*mount, 1.0, 1.0, sigmas.shared_m, sigmas.shared_m, sigmas.shared_up_m])
+
+
+def _with_drives(graph: Graph, rows: Ints) -> Ints:
+    """Give component and drive block of rows, shape (N, 2); without a drive the component twice."""
+    node, drive = graph.cameras.node[rows], graph.cameras.drives[rows]
+    return np.stack([node, np.where(drive >= 0, graph.n_nodes + drive, node)], axis=1)
+
+
+def _lean_rows(graph: Graph) -> Ints:
+    return np.asarray(graph.gps_rows[graph.cameras.drives[graph.gps_rows] >= 0])
+
+
+def _lean_weight(graph: Graph) -> Floats:
+    known = graph.cameras.drives[graph.gps_rows] >= 0
+    return np.asarray(graph.gps_weight[known])
+
+
+def _axes(found: Alignment, graph: Graph) -> tuple[Floats, Floats]:
+    rows = _lean_rows(graph)
+    return raised_axes(found.rotation[graph.cameras.node[rows]], graph.cameras.rotation[rows])
+
+
+def _raw_leans(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
+    if not len(rows := _lean_rows(graph)):
+        return np.zeros((0, 3))
+    mounts = _blocks(x, graph)[graph.cameras.drives[rows]]
+    return lean(*_axes(found, graph), mounts, sigmas.shake_deg)
+
+
+def _leans(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
+    off = cauchy(_raw_leans(x, found, graph, sigmas), _CAUCHY_LEAN)
+    return np.asarray(off * _lean_weight(graph)[:, None])
+
+
+def _lean_slopes(
+    x: Floats, found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas
+) -> Floats:
+    rows = _lean_rows(graph)
+    if not len(rows):
+        return np.zeros((0, 3, 2, 7))
+    slopes = lean_slopes(*_axes(found, graph), turns[graph.cameras.node[rows]], sigmas.shake_deg)
+    outer = cauchy_slopes(_raw_leans(x, found, graph, sigmas), _CAUCHY_LEAN)
+    return _apply(outer * _lean_weight(graph)[:, None, None], slopes)
 
 
 def _gaps(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
@@ -241,9 +229,13 @@ def _twists(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
     return np.asarray(np.degrees(turned.as_rotvec()) / sigmas.seam_deg)
 
 
-def _gps_offs(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the whitened distances from GPS, 0 where that is unknown, shape (G, 3)."""
-    off = found.centers(graph.cameras, graph.gps_rows) - graph.gps
+def _gps_offs(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
+    """Give the whitened distances from GPS less its bias, 0 where it is unknown, shape (G, 3)."""
+    rows = graph.gps_rows
+    off = found.centers(graph.cameras, rows) - graph.gps
+    drive = graph.cameras.drives[rows]
+    known = drive >= 0
+    off[known] += _blocks(x, graph)[drive[known], 4:]
     return np.nan_to_num(off / (sigmas.gps_m, sigmas.gps_m, sigmas.gps_up_m))
 
 
@@ -282,14 +274,16 @@ def _twist_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas)
     return _apply(cauchy_slopes(twist, _CAUCHY_SEAM), slopes)
 
 
-def _gps_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the derivatives of the GPS residuals by their node, shape (G, 3, 1, 7)."""
-    off = _gps_offs(found, graph, sigmas)
-    slopes = _center_slopes(found, turns, graph.cameras, graph.gps_rows)
-    slopes /= np.array([sigmas.gps_m, sigmas.gps_m, sigmas.gps_up_m])[:, None]
+def _gps_slopes(x: Floats, found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
+    """Give the derivatives of the GPS residuals by component and drive, shape (G, 3, 2, 7)."""
+    off = _gps_offs(x, found, graph, sigmas)
+    slopes = np.zeros((len(off), 3, 2, 7))
+    slopes[:, :, 0] = _center_slopes(found, turns, graph.cameras, graph.gps_rows)
+    slopes[graph.cameras.drives[graph.gps_rows] >= 0, :, 1, 4:] = np.eye(3)
+    slopes /= np.array([sigmas.gps_m, sigmas.gps_m, sigmas.gps_up_m])[:, None, None]
     slopes[~np.isfinite(graph.gps)] = 0.0
     weights = cauchy_slopes(off, _CAUCHY_GPS) * graph.gps_weight[:, None, None]
-    return _apply(weights, slopes[:, :, None])
+    return _apply(weights, slopes)
 
 
 def _apply(outer: Floats, inner: Floats) -> Floats:

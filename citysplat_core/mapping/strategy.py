@@ -10,6 +10,7 @@ import pycolmap
 
 from citysplat_core.mapping.components import Component, judge
 from citysplat_core.mapping.geographic import map_geographic
+from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.mappers import (
     MapJob,
     Mapper,
@@ -151,7 +152,7 @@ def _attempt(
         watch=watch,
     )
     started = cpu_seconds()
-    models = run_mapper(name, MAPPERS[name], job, box=box)
+    models = settle_models(run_mapper(name, MAPPERS[name], job, box=box), job)
     components = [
         judge(
             model,

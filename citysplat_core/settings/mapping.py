@@ -26,6 +26,9 @@ class MappingSettings(StepSettings):
     """A component whose scale GPS fixes worse than this (relative) is not accepted."""
     gps_sigma_m: float = Field(4.0, gt=0)
     """Expected horizontal GPS error, metres."""
+    gps_shared_m: float = Field(2.0, ge=0)
+    """The part of it that all positions of a sequence share, along east or north, metres. Models
+    whose parts GPS wants farther apart than both errors explain are cut, and are not joined."""
     min_matches: int = Field(15, ge=8)
     """Pairs with fewer verified matches are not used for mapping."""
     min_refine_images: int = Field(20, ge=3)
@@ -56,11 +59,15 @@ class AlignSettings(StepSettings):
     """Expected error of GPS heights, metres."""
     up_sigma_deg: float = Field(2.0, gt=0)
     """Expected tilt of a georegistered component, degrees."""
-    scale_sigma: float = Field(0.005, gt=0)
+    gps_shared_m: float = Field(2.0, gt=0)
+    """The part of it that all positions of a sequence share, along east or north, metres."""
+    gps_shared_up_m: float = Field(4.0, gt=0)
+    """The same of its heights, metres."""
+    scale_sigma: float = Field(0.1, gt=0)
     """Expected relative error of a component's scale; what keeps the seams from shrinking it."""
     min_shared: int = Field(2, ge=1)
     """Two components are tied when they share at least this many photos."""
-    max_gps_per_component: int = Field(80, ge=3)
+    max_gps_per_component: int = Field(400, ge=3)
     """So many GPS positions of a component take part, drawn at random."""
     seed: int = 0
     """Seed of every random draw."""

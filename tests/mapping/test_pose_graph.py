@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from citysplat_core.mapping.pose_graph import (
-    Cameras,
-    Graph,
-    Sigmas,
-    gps_weights,
-    residual_slopes,
-    residuals,
-    solve_pose_graph,
-)
+from citysplat_core.mapping.drives import usual_mounts
+from citysplat_core.mapping.graph import Cameras, Graph, Sigmas, gps_weights
+from citysplat_core.mapping.pose_graph import residual_slopes, residuals, solve_pose_graph
 
 
 def two_strips(rng, *, shift=(2.0, -1.0, 0.5), turn_deg=1.5, scale=1.03, n_shared=8) -> Graph:
@@ -168,3 +162,103 @@ def test_the_solution_is_the_lowest_nearby_and_always_the_same():
     assert np.abs(downhill).max() < 0.02 * np.sqrt(left @ left)
     for d in 1e-3 * np.vstack([np.eye(14), -np.eye(14)]):
         assert (residuals(x + d, graph, Sigmas()) ** 2).sum() > left @ left
+
+
+def with_drives(graph, drive) -> Graph:
+    cameras = replace(graph.cameras, drive=np.asarray(drive))
+    mounts = usual_mounts(cameras.rotation, cameras.drives, cameras.n_drives)
+    return replace(graph, cameras=cameras, mounts=mounts)
+
+
+def crossing(rng, *, tilt_deg=(0.0, 0.0, 0.0), bias_m=2.0, roll_deg=1.5) -> Graph:
+    """Two streets that cross, each driven there and back: one component, four drives."""
+    along = np.linspace(-80, 80, 40)
+    zero = np.zeros(40)
+    lines = [(along, zero, 90), (-along, zero, 270), (zero, along, 0), (zero, -along, 180)]
+    places = np.concatenate([np.stack([x, y, zero + 2], axis=1) for x, y, _ in lines])
+    drive = np.repeat(np.arange(4), 40)
+    rolls = rng.normal(0, roll_deg, 4)[drive] + rng.normal(0, 0.5, 160)
+    headings = np.repeat([h for _, _, h in lines], 40)
+    level = Rotation.from_matrix([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
+    rotation = (
+        Rotation.from_euler("z", rolls[:, None], degrees=True)
+        * level
+        * Rotation.from_euler("z", headings[:, None], degrees=True)
+    )
+    error = Rotation.from_euler("xyz", tilt_deg, degrees=True)
+    gps = places + rng.normal(0, bias_m, (4, 3))[drive] + rng.normal(0, 1.0, (160, 3))
+    node = np.zeros(160, np.int64)
+    return Graph(
+        n_nodes=1,
+        pivots=np.zeros((1, 3)),
+        cameras=Cameras(
+            node=node, center=error.apply(places), rotation=rotation * error.inv(), drive=drive
+        ),
+        seams=np.zeros((0, 2), np.int64),
+        gps_rows=np.arange(160),
+        gps=gps,
+        gps_weight=gps_weights(node),
+        mounts=np.zeros((4, 2)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_drive_shares_does_not_turn_stretch_or_tilt_the_city(seed):
+    graph = crossing(np.random.default_rng(seed), tilt_deg=(1.5, -1.0, 3.0))
+    found = solve_pose_graph(graph, Sigmas(log_scale=0.1))
+    true = Rotation.from_euler("xyz", (1.5, -1.0, 3.0), degrees=True).inv()
+    off_deg = np.degrees((found.rotation * true.inv()).as_rotvec()).ravel()
+    assert np.abs(off_deg[:2]).max() < 0.9
+    assert abs(off_deg[2]) < 0.6
+    assert found.scale == pytest.approx(1.0, abs=0.006)
+
+
+def test_the_bias_of_a_drive_is_learned_where_others_drive_too():
+    """Drive 0 is 6 m off; only it passes a second component, of which nothing else is known."""
+    rng = np.random.default_rng(6)
+    graph = crossing(rng, bias_m=0.0)
+    bias = np.array([6.0, 0.0, 0.0])
+    graph.gps[:40] += bias
+    lone = np.stack([np.full(40, 120.0), np.linspace(-60, 60, 40), np.full(40, 2.0)], axis=1)
+    cameras = replace(
+        graph.cameras,
+        node=np.repeat([0, 1], [160, 40]),
+        center=np.concatenate([graph.cameras.center, lone + bias]),
+        rotation=Rotation.concatenate([graph.cameras.rotation, graph.cameras.rotation[80:120]]),
+        drive=np.append(graph.cameras.drives, np.zeros(40, np.int64)),
+    )
+    both = replace(
+        graph,
+        n_nodes=2,
+        pivots=np.array([[0.0, 0, 2], [126.0, 0, 2]]),
+        cameras=cameras,
+        gps_rows=np.arange(200),
+        gps=np.concatenate([graph.gps, lone + bias + rng.normal(0, 1.0, lone.shape)]),
+        gps_weight=gps_weights(cameras.node),
+    )
+    found = solve_pose_graph(both, Sigmas(shared_m=4.0))
+    off = found.centers(cameras)[160:] - lone
+    assert abs(np.median(off[:, 0])) < 0.6 * bias[0]
+
+
+def test_photos_that_look_down_keep_their_mount():
+    down = Rotation.from_matrix([[1.0, 0, 0], [0, -1.0, 0], [0, 0, -1.0]])
+    mounts = usual_mounts(Rotation.concatenate([down] * 5), np.zeros(5, np.int64), 1)
+    assert mounts[0] == pytest.approx([0.0, -1.0])
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_the_slopes_with_drives_are_those_of_finite_differences(spread):
+    rng = np.random.default_rng(9)
+    graph = two_strips(rng)
+    drive = np.where(np.arange(len(graph.cameras.node)) % 3 == 2, -1, graph.cameras.node)
+    graph = with_drives(graph, drive)
+    x = spread * rng.normal(size=28) * np.tile([0.3, 1, 1, 1, 10, 10, 10], 4)
+    step = 1e-6
+    columns = [
+        (residuals(x + d, graph, Sigmas()) - residuals(x - d, graph, Sigmas())) / (2 * step)
+        for d in step * np.eye(28)
+    ]
+    expected = np.column_stack(columns)
+    wrong = np.abs(residual_slopes(x, graph, Sigmas()).toarray() - expected)
+    assert (wrong.max(axis=1) <= 1e-5 * np.maximum(np.abs(expected).max(axis=1), 1e-6)).all()
