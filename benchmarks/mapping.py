@@ -34,6 +34,7 @@ from mapping_town import (
     town_settings,
     values_of,
 )
+from mapping_update import measure_update
 from matching import progress_of
 
 HERE = Path(__file__).parent
@@ -82,14 +83,6 @@ def measure_town(folder: Path, asked: argparse.Namespace) -> dict[str, object]:
         "peer_limit_s": asked.limit,
         "pairs": pairs,
         "rows": {row.name: values_of(row) for row in rows},
-    }
-
-
-def measure_update() -> dict[str, object]:
-    """Say why the cost of an update is not measured."""
-    return {
-        "update_cost_share": None,
-        "update_reason": "there is no step that adds photos to a finished model yet",
     }
 
 
@@ -150,9 +143,11 @@ def main() -> None:
     folder = asked.folder / f"map-{asked.photos}-{asked.width}px-{asked.positions}-z{asked.zoom}"
     places = {"town": folder, "growth": asked.folder / "map-growth"}
     places["real"] = asked.folder / "map-real"
+    places["update"] = folder / "update"
     for part in asked.only if asked.fresh else ():
         _forget(places.get(part), STAGES[asked.fresh])
-    figures: dict[str, object] = dict.fromkeys((*KEYS, "growth_ratio", "rss_growth_ratio", "real"))
+    names = (*KEYS, "growth_ratio", "rss_growth_ratio", "real", "update_cost_share")
+    figures: dict[str, object] = dict.fromkeys(names)
     if "town" in asked.only:
         figures |= measure_town(folder, asked)
     if "growth" in asked.only:
@@ -165,7 +160,11 @@ def main() -> None:
             n_threads=asked.threads, limit_s=asked.limit, tell=progress_of,
         )  # fmt: skip
         sys.stdout.write(table + "\n")
-    figures |= measure_update()
+    if "update" in asked.only:
+        settings = town_settings(asked.photos, asked.width, computed=asked.positions == "computed")
+        table, update = measure_update(folder, settings, asked.zoom, asked.threads, progress_of)
+        sys.stdout.write(table + "\n")
+        figures |= update
     sys.stdout.write(json.dumps(figures) + "\n")
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,9 +161,32 @@ def _write_catalog(images: pd.DataFrame, frame: CityFrame, path: Path) -> None:
             "lat": place[:, 1],
             "altitude_m": np.where(known, place[:, 2], np.nan),
             "heading_deg": images["heading_deg"],
+            "sequence_id": images["sequence_id"],
+            "captured_at": images["captured_at"],
             **{f"computed_{name}": np.nan for name in missing},
         }
     ).sort_values("image_id").to_parquet(path, index=False)
+
+
+def extract_city(city: City, boxes: Sequence[str] | None = None) -> None:
+    """Extract the features of boxes that have none yet.
+
+    Args:
+        city: The city.
+        boxes: Their keys; None: all.
+    """
+    features = FeatureSettings()
+    masks = "".join(sorted(path.name for path in city.folder.glob("box_images/*/out/masks/*")))
+    forget_if_changed(city.folder, "box_features", digest_of(features, masks))
+    for box in city.boxes if boxes is None else boxes:
+        make(
+            city.folder / "box_features" / box,
+            lambda out, work, box=box: extract_box_features(
+                box, box_images=city.at("box_images", box), out=out, work=work,
+                settings=features, progress=city.tell(f"features of {box}"),
+                n_threads=city.n_threads,
+            ),
+        )  # fmt: skip
 
 
 def match_city(city: City, matching: MatchingSettings, *, keep: bool = False) -> None:
@@ -176,19 +199,12 @@ def match_city(city: City, matching: MatchingSettings, *, keep: bool = False) ->
     """
     features = FeatureSettings()
     masks = "".join(sorted(path.name for path in city.folder.glob("box_images/*/out/masks/*")))
-    forget_if_changed(city.folder, "box_features", digest_of(features, masks))
+    extract_city(city)
     if not (keep and (city.folder / "matches" / "digest").exists()):
         forget_if_changed(city.folder, "matches", digest_of(features, masks, matching, "matching"))
     common: dict[str, Any] = {"n_threads": city.n_threads}
     for box in city.boxes:
         images = city.at("box_images", box)
-        make(
-            city.folder / "box_features" / box,
-            lambda out, work, box=box, images=images: extract_box_features(
-                box, box_images=images, out=out, work=work, settings=features,
-                progress=city.tell(f"features of {box}"), **common,
-            ),
-        )  # fmt: skip
         make(
             city.folder / "matches" / box,
             lambda out, work, box=box, images=images: match_box(

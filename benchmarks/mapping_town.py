@@ -113,6 +113,15 @@ def prepare(
         tell: Where progress goes.
         keep: Use finished pairs even if the code of matching has changed since.
     """
+    box, city = plan_town(folder, settings, zoom, n_threads, tell)
+    match_city(city, MatchingSettings(), keep=keep)
+    return TownRun(box, city, truth_of(box), _connectable(folder, box, city, n_threads, tell))
+
+
+def plan_town(
+    folder: Path, settings: TownSettings, zoom: int, n_threads: int, tell: Tell
+) -> tuple[TownBox, City]:
+    """Make the town's photos and cut them into boxes; what is finished is used."""
     frame = CityFrame(settings.origin_lon, settings.origin_lat, settings.origin_alt_m)
     _borrow_photos(folder, settings)
     box = make_town_box(folder, settings, n_threads=n_threads, progress=tell("rendering"))
@@ -120,9 +129,12 @@ def prepare(
         folder / "city", box.box_images, frame, BoxSettings(min_zoom=zoom), n_threads=n_threads,
         tell=tell,
     )  # fmt: skip
-    match_city(city, MatchingSettings(), keep=keep)
-    truth_of = {k + 1: sight.capture.centre for k, sight in enumerate(box.sights)}
-    return TownRun(box, city, truth_of, _connectable(folder, box, city, n_threads, tell))
+    return box, city
+
+
+def truth_of(box: TownBox) -> dict[int, np.ndarray]:
+    """Give the true centre of every photo by colmap id, metres."""
+    return {k + 1: sight.capture.centre for k, sight in enumerate(box.sights)}
 
 
 def _borrow_photos(folder: Path, settings: TownSettings) -> None:

@@ -238,10 +238,10 @@ def test_a_set_of_photos_that_is_not_there_says_so(modules, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_town_part_runs_on_a_tiny_town(tmp_path):
+def test_the_parts_town_and_update_run_on_a_tiny_town(tmp_path):
     command = [
         *(sys.executable, str(BENCHMARKS / "mapping.py"), "--quick", "--json", "--photos", "40"),
-        *("--only", "town", "--peers", "global", "--pairs", "gated", "--folder", str(tmp_path)),
+        *("--only", "town", "update", "--peers", "global", "--pairs", "gated", "--folder", str(tmp_path)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr
@@ -250,3 +250,5 @@ def test_the_town_part_runs_on_a_tiny_town(tmp_path):
     assert values["n_connectable"] >= 20
     assert values["registered_share"] > 0.5
     assert {"CitySplat auto", "global, gated"} == set(values["rows"])
+    assert values["update_n_new"] == 1
+    assert values["update_cost_share"] > 0

@@ -112,7 +112,8 @@ class TinySteps:
         self.earlier["fringe_matches", fringe] = earlier
         return self._pairs("fringe_matches", fringe, out)
 
-    def solve_box(self, box: str, *, out: Path, **_: Any) -> StepReport:
+    def solve_box(self, box: str, *, out: Path, earlier: Path | None, **_: Any) -> StepReport:
+        self.earlier["sparse_model", box] = earlier
         counts = {"n_images": 9, "n_home_registered": 8, "gps_residual_median_m": 1.0}
         return self._step("sparse_model", box, out, n_components=1, **counts)
 

@@ -10,14 +10,15 @@ from tests.wiring.conftest import TinyCity, TinySteps
 from tests.wiring.test_refetch import REFETCH, add_photo
 
 
-def test_features_and_pairs_are_made_with_the_version_in_force_at_hand(
+def test_features_pairs_and_models_are_made_with_the_version_in_force_at_hand(
     city: TinyCity, steps: TinySteps
 ) -> None:
     city.run_all()
     assert set(steps.earlier.values()) == {None}
     box = min(city.boxes())
     fringes = [key for key in city.fringes() if box in key]
-    names = [("box_features", box), ("box_matches", box), *(("fringe_matches", k) for k in fringes)]
+    names = [(asset, box) for asset in ("box_features", "box_matches", "sparse_model")]
+    names += [("fringe_matches", key) for key in fringes]
     before = {name: city.resource().need(*name).path for name in names}
     steps.earlier.clear()
     add_photo(city, steps, box)
