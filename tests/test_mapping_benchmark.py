@@ -241,7 +241,8 @@ def test_a_set_of_photos_that_is_not_there_says_so(modules, tmp_path):
 def test_the_parts_town_and_update_run_on_a_tiny_town(tmp_path):
     command = [
         *(sys.executable, str(BENCHMARKS / "mapping.py"), "--quick", "--json", "--photos", "40"),
-        *("--only", "town", "update", "--peers", "global", "--pairs", "gated", "--folder", str(tmp_path)),
+        *("--only", "town", "update", "--peers", "global", "--pairs", "gated"),
+        *("--folder", str(tmp_path)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr
