@@ -7,6 +7,7 @@ pair that proves nothing: a row of look-alike houses has a depth too, a wrong on
 other pair is asked.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,17 +108,51 @@ def find_depths(
         steps: Photos from one to the other along the sequence, shape (E,).
         distance_m: Distance of the photos by GPS, shape (E,).
     """
+    prior = np.where(usable, _TRUST_BY_STEPS[np.minimum(steps, len(_TRUST_BY_STEPS) - 1)], 0.0)
+    return _find(
+        edges, inliers, usable[inliers.edge], prior,
+        lambda seen: _solve_scales(seen, len(edges), distance_m),
+    )  # fmt: skip
+
+
+def find_metric_depths(
+    edges: Edges,
+    inliers: Inliers,
+    heard: NDArray[np.bool_],
+    trust: NDArray[np.float64],
+    baseline_m: NDArray[np.float64],
+) -> PairDepths:
+    """Find the depth of matches of pairs with known poses, and which of them others confirm.
+
+    Args:
+        edges: Pairs with their poses.
+        inliers: Their matches.
+        heard: Matches to be used, shape (M,).
+        trust: Share of true matches to be expected of each pair, shape (E,).
+        baseline_m: Distances of the photos, metres, shape (E,).
+    """
+    none = np.zeros(len(edges), dtype=bool)
+    return _find(edges, inliers, heard, trust, lambda _: (baseline_m, none))
+
+
+def _find(
+    edges: Edges,
+    inliers: Inliers,
+    heard: NDArray[np.bool_],
+    prior: NDArray[np.float64],
+    scales_of: Callable[[_Seen], tuple[NDArray[np.float64], NDArray[np.bool_]]],
+) -> PairDepths:
+    """Find depths with the pairs' scales, and compare them."""
     first, second, angle = triangulate(edges, inliers)
     stride = int(inliers.point.max(initial=0)) + 1
-    in_front = usable[inliers.edge] & (first > 0) & (second > 0)
+    in_front = heard & (first > 0) & (second > 0)
     in_units = np.full((len(inliers), 2), np.nan)
     in_units[in_front] = np.log(np.stack([first[in_front], second[in_front]], axis=1))
     used = in_front & (angle > LEAST_ANGLE_DEG)
-    prior = np.where(usable, _TRUST_BY_STEPS[np.minimum(steps, len(_TRUST_BY_STEPS) - 1)], 0.0)
     trust = prior
     for _ in range(2):  # the second time without what the first found to be false
         seen = _sightings(edges, inliers, in_units, angle, used, stride)
-        scale, is_odd = _solve_scales(seen, len(edges), distance_m)
+        scale, is_odd = scales_of(seen)
         agreement = _compare(seen, np.log(scale), prior, trust)
         trust = agreement.trust
         verdict = np.zeros(len(inliers), dtype=np.int8)

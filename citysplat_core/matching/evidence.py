@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from citysplat_core.matching.bundle import upright
 from citysplat_core.matching.consensus import (
     LEAST_POINTS,
     measure_offsets,
@@ -18,10 +19,11 @@ from citysplat_core.matching.consensus import (
     settle_positions,
 )
 from citysplat_core.matching.depths import find_depths
-from citysplat_core.matching.headings import horizontal_rays, settle_headings
+from citysplat_core.matching.headings import settle_headings
 from citysplat_core.matching.inliers import Inliers
-from citysplat_core.matching.pairs import NO_SEQUENCE, wrap_deg
+from citysplat_core.matching.pairs import NO_SEQUENCE
 from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.scene import SIGMAS, Scene
 from citysplat_core.matching.street_map import add_street_depths
 from citysplat_core.matching.surroundings import MatchDepths, complete_depths
 from citysplat_core.matching.verify import Edges
@@ -37,11 +39,8 @@ _PLACE_SIGMA_M: Final = 0.6
 """Error of a place by the corrected positions of two photos."""
 _HEADING_SIGMA: Final = 0.025
 """Error of a place by headings, as a share of its distance: about 1.4 degrees."""
-_SIGMAS: Final = 3.0
-_CLOSE_M: Final = 3.5
+CLOSE_M: Final = 3.5
 """Photos this near see anything but the nearest in one direction, whatever its depth."""
-_NEAREST_THING_M: Final = 5.0
-_CLOSE_SLACK_M, _CLOSE_SLACK_DEG = 0.7, 2.0
 _NEXT_STEPS: Final = 2
 _MANY_INLIERS: Final = 40
 _USUAL_DEVIATION: Final = 0.35
@@ -67,6 +66,8 @@ class Evidence:
         yaws: Headings of all photos.
         correction_m: East and north to be added to the GPS positions, shape (N, 2).
         steps: Photos from one to the other along a sequence, 0 for pairs of two, shape (E,).
+        depths: Depths that the verdicts rest on.
+        is_sketched: Pairs of two photos that a sketch places, shape (E,).
     """
 
     verdict: NDArray[np.int8]
@@ -75,6 +76,30 @@ class Evidence:
     yaws: Yaws
     correction_m: NDArray[np.float64]
     steps: NDArray[np.int64]
+    depths: MatchDepths
+    is_sketched: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        verdict: NDArray[np.int8],
+        edge: NDArray[np.int32],
+        n_edges: int,
+        *,
+        yaws: Yaws,
+        correction_m: NDArray[np.float64],
+        steps: NDArray[np.int64],
+        depths: MatchDepths,
+        is_sketched: NDArray[np.bool_],
+    ) -> "Evidence":
+        """Count the verdicts of each pair."""
+        return cls(
+            verdict=verdict,
+            n_for=np.bincount(edge, verdict > 0, n_edges).astype(np.int64),
+            n_against=np.bincount(edge, verdict < 0, n_edges).astype(np.int64),
+            yaws=yaws, correction_m=correction_m, steps=steps, depths=depths,
+            is_sketched=is_sketched,
+        )  # fmt: skip
 
     @property
     def is_tested(self) -> NDArray[np.bool_]:
@@ -127,7 +152,12 @@ def _weigh(
     usable &= ~(yaws.direction_error_deg > slack)
     usable &= np.isfinite(yaws.heading_deg)[edges.rows].all(axis=1)
     depths = complete_depths(edges, inliers, find_depths(edges, inliers, usable, steps, distance_m))
-    scene = _Scene(photos.east_north_m, yaws.heading_deg, edges, inliers, depths)
+    scene = Scene(
+        gps_m=photos.east_north_m, rotation=upright(yaws.heading_deg),
+        edges=edges, inliers=inliers, depths=depths,
+        place_sigma_m=np.full(len(edges), _PLACE_SIGMA_M),
+        heading_sigma=np.full(len(edges), _HEADING_SIGMA),
+    )  # fmt: skip
     correction = _settle(scene, heard, along, gps_sigma_m)
     position_m = photos.east_north_m + correction
     street, is_wrong = add_street_depths(depths, position_m, yaws.heading_deg)
@@ -135,19 +165,17 @@ def _weigh(
     correction = _settle(scene, heard, along, gps_sigma_m)
     deviation = scene.deviation(correction)
     deviation /= _misfit(photos, edges, inliers, steps, deviation)
-    verdict = np.where(deviation < _SIGMAS, 1, -1).astype(np.int8)
+    verdict = np.where(deviation < SIGMAS, 1, -1).astype(np.int8)
     verdict[np.isnan(deviation)] = 0
     usable &= ~is_wrong[edges.rows].any(axis=1)
     of_usable = usable[inliers.edge] & (depths.verdict != 0)
     verdict[of_usable] = depths.verdict[of_usable]
-    verdict[of_usable & (deviation >= _SIGMAS)] = -1  # a row of houses taken for the next one
-    close = (verdict == 0) & (distance_m < _CLOSE_M)[inliers.edge]
+    verdict[of_usable & (deviation >= SIGMAS)] = -1  # a row of houses taken for the next one
+    close = (verdict == 0) & (distance_m < CLOSE_M)[inliers.edge]
     verdict[close] = scene.compare_directions(correction, distance_m)[close]
-    return Evidence(
-        verdict=verdict,
-        n_for=np.bincount(inliers.edge, verdict > 0, len(edges)).astype(np.int64),
-        n_against=np.bincount(inliers.edge, verdict < 0, len(edges)).astype(np.int64),
-        yaws=yaws, correction_m=correction, steps=steps,
+    return Evidence.of(
+        verdict, inliers.edge, len(edges), yaws=yaws, correction_m=correction, steps=steps,
+        depths=street, is_sketched=np.zeros(len(edges), dtype=bool),
     )  # fmt: skip
 
 
@@ -200,75 +228,8 @@ def sequence_steps(photos: Photos, edges: Edges) -> tuple[NDArray[np.int64], NDA
     return steps, np.stack([order[:-1][follows], order[1:][follows]], axis=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """Where photos put the points of their matches."""
-
-    gps_m: NDArray[np.float64]
-    heading_deg: NDArray[np.float64]
-    edges: Edges
-    inliers: Inliers
-    depths: MatchDepths
-
-    def rays(self) -> NDArray[np.float64]:
-        """Horizontal directions of both keypoints, unit, shape (M, 2, 2)."""
-        heading_deg = self.heading_deg[self.edges.rows[self.inliers.edge]]
-        ray = horizontal_rays(self.inliers.bearing[:, :, 0], heading_deg)
-        return np.asarray(ray / np.linalg.norm(ray, axis=2, keepdims=True))
-
-    def places(self, correction_m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Place of each match by either photo, metres, shape (M, 2, 2)."""
-        position = (self.gps_m + correction_m)[self.edges.rows[self.inliers.edge]]
-        flat = np.hypot(1.0, self.inliers.bearing[:, :, 0]) * self.depths.depth_m
-        return np.asarray(position + self.rays() * flat[:, :, None])
-
-    def offsets(
-        self, correction_m: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Place by the second photo less place by the first, and its expected error."""
-        place = self.places(correction_m)
-        error = self.depths.depth_m * self.depths.sigma
-        heading = _HEADING_SIGMA * self.depths.depth_m.mean(axis=1)
-        sigma = np.sqrt(_PLACE_SIGMA_M**2 + heading**2 + (error**2).sum(axis=1))
-        return place[:, 1] - place[:, 0], sigma
-
-    def deviation(self, correction_m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The worst disagreement on each match in expected errors, NaN without a depth, (M,)."""
-        offset, sigma = self.offsets(correction_m)
-        worst = np.hypot(*offset.T) / sigma
-        position = (self.gps_m + correction_m)[self.edges.rows[self.inliers.edge]]
-        place, ray = self.places(correction_m), self.rays()
-        parallax = np.abs(_cross(ray[:, 0], ray[:, 1]))
-        for side in (0, 1):  # as the other photo sees it, across its line of sight
-            seen = place[:, side] - position[:, 1 - side]
-            sight = ray[:, 1 - side]
-            range_m = np.hypot(*seen.T)
-            in_front = (seen * sight).sum(axis=1) > 0
-            aside = np.where(in_front, np.abs(_cross(seen, sight)), range_m)
-            along = self.depths.depth_m[:, side] * self.depths.sigma[:, side] * parallax
-            heading = _HEADING_SIGMA * range_m
-            worst = np.fmax(worst, aside / np.sqrt(_PLACE_SIGMA_M**2 + heading**2 + along**2))
-        return np.asarray(worst)
-
-    def compare_directions(
-        self, correction_m: NDArray[np.float64], distance_m: NDArray[np.float64]
-    ) -> NDArray[np.int8]:
-        """Say which matches two photos at nearly one place see in one direction (1) or in two (-1).
-
-        0 where a heading is unknown, shape (M,).
-        """
-        ray = self.rays()
-        angle = np.degrees(np.arctan2(_cross(ray[:, 0], ray[:, 1]), (ray[:, 0] * ray[:, 1]).sum(1)))
-        first, second = self.edges.rows.T
-        move = (self.gps_m + correction_m)[second] - (self.gps_m + correction_m)[first]
-        way_m = np.minimum(np.hypot(*move.T), distance_m) + _CLOSE_SLACK_M
-        limit = np.degrees(np.arctan2(way_m, _NEAREST_THING_M)) + _CLOSE_SLACK_DEG
-        agrees = np.where(np.abs(wrap_deg(angle)) < limit[self.inliers.edge], 1, -1)
-        return np.where(np.isfinite(angle), agrees, 0).astype(np.int8)
-
-
 def _settle(
-    scene: _Scene, asked: NDArray[np.bool_], along: NDArray[np.int64], gps_sigma_m: float
+    scene: Scene, asked: NDArray[np.bool_], along: NDArray[np.int64], gps_sigma_m: float
 ) -> NDArray[np.float64]:
     """Settle positions on all matches, then on those that agreed the last time."""
     n_photos, n_edges = len(scene.gps_m), len(scene.edges)
@@ -280,11 +241,7 @@ def _settle(
         correction = settle_positions(
             scene.edges, offsets, asked, along, n_photos, gps_sigma_m=gps_sigma_m
         )
-        agrees = scene.deviation(correction) < _SIGMAS + 1.0
+        agrees = scene.deviation(correction) < SIGMAS + 1.0
         enough = np.bincount(scene.inliers.edge, agrees, n_edges) >= LEAST_POINTS
         heard = agrees | ~enough[scene.inliers.edge]
     return correction
-
-
-def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

@@ -9,10 +9,17 @@ import pycolmap
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-from citysplat_core.matching.evidence import LEAST_TESTED, Evidence, weigh_matches
+from citysplat_core.matching.evidence import (
+    LEAST_TESTED,
+    Evidence,
+    sequence_steps,
+    weigh_matches,
+)
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.inliers import Graph, Inliers
 from citysplat_core.matching.photos import Photos
+from citysplat_core.matching.sketch import draw_sketch
+from citysplat_core.matching.sketched import weigh_sketched
 from citysplat_core.matching.verify import Edges
 from citysplat_core.settings import MatchingSettings
 
@@ -20,9 +27,12 @@ _CLEAN_SHARE: Final = 0.97
 """Matches that nobody can test stay if so many of the pair's others agree."""
 _NEXT_STEPS: Final = 1
 _FAR_ASIDE_M: Final = 4.0
-_STRONG_MATCHES: Final = 15
-_STRONG_SHARE: Final = 0.65
+_STRONG: Final = (12, 0.6)
 """Agreeing matches and their share from which on a pair needs no support."""
+_ROUGH_STRONG: Final = (15, 0.65)
+"""The same without a sketch."""
+_ROUGH_PARTNERS: Final = 3
+"""Strong common partners that any other pair needs without a sketch, at the least."""
 _FAIR_MATCHES: Final = 10
 _FAIR_SHARE: Final = 0.6
 """One of these a supported pair must have."""
@@ -78,17 +88,12 @@ def judge_matches(
     Returns:
         The judgement; the same input gives the same.
     """
-    evidence = weigh_matches(
-        photos, edges, inliers,
-        gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
-    )  # fmt: skip
+    evidence = _weigh(photos, edges, inliers, settings)
     tested = evidence.is_tested
     is_clean = evidence.share_for >= _CLEAN_SHARE
     stays = (evidence.verdict > 0) | ((evidence.verdict == 0) & is_clean[inliers.edge])
     stays |= (~tested)[inliers.edge]
-    agrees = tested & (evidence.n_for >= settings.min_agreeing_matches)
-    agrees &= evidence.share_for >= settings.min_agreeing_share
-    proven = agrees & _is_supported(edges, evidence, agrees, len(photos), settings)
+    agrees, proven = _prove(edges, evidence, len(photos), settings)
     reasons = np.full(len(edges), "", dtype=object)
     reasons[tested & ~agrees] = PLACES
     reasons[agrees & ~proven] = UNSUPPORTED
@@ -102,26 +107,54 @@ def judge_matches(
     return Judgement(verdict=verdict, is_kept=stays & kept[inliers.edge], evidence=evidence)
 
 
-def _is_supported(
+def _weigh(photos: Photos, edges: Edges, inliers: Inliers, settings: MatchingSettings) -> Evidence:
+    """Ask all matches, sketch the box with those that surely agree, and ask all once more."""
+    rough = weigh_matches(
+        photos, edges, inliers,
+        gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
+    )  # fmt: skip
+    _, proven = _prove(edges, rough, len(photos), settings)
+    believed = (proven & rough.is_tested)[inliers.edge] & (rough.verdict > 0)
+    if not believed.any():
+        return rough
+    sketch = draw_sketch(
+        rough.depths, believed,
+        gps_m=photos.east_north_m, correction_m=rough.correction_m,
+        heading_deg=rough.yaws.heading_deg, sequence=photos.sequence,
+        along=sequence_steps(photos, edges)[1], gps_sigma_m=settings.gps_sigma_m,
+    )  # fmt: skip
+    lends = proven | ~rough.is_tested
+    return weigh_sketched(photos, edges, inliers, rough, sketch, lends)
+
+
+def _prove(
     edges: Edges,
     evidence: Evidence,
-    agrees: NDArray[np.bool_],
     n_photos: int,
     settings: MatchingSettings,
-) -> NDArray[np.bool_]:
-    """Say which pairs are strong or close enough triangles with strong ones, shape (E,).
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which pairs agree, and which of them are strong or close triangles with strong ones.
 
     A few matches agree by chance as well, most often one window farther; what two photos truly
     share, a third one near them sees too.
     """
     n_for, share = evidence.n_for, evidence.share_for
-    strong = agrees & (n_for >= _STRONG_MATCHES) & (share >= _STRONG_SHARE)
+    agrees = evidence.is_tested & (n_for >= settings.min_agreeing_matches)
+    agrees &= share >= settings.min_agreeing_share
+    sharp = evidence.is_sketched
+    least, least_share = (
+        np.where(sharp, a, b) for a, b in zip(_STRONG, _ROUGH_STRONG, strict=True)
+    )
+    strong = agrees & (n_for >= least) & (share >= least_share)
     first, second = edges.rows[strong].T
     ends = np.concatenate([first, second]), np.concatenate([second, first])
     graph = coo_array((np.ones(len(ends[0])), ends), shape=(n_photos, n_photos)).tocsr()
     common = np.asarray(graph[edges.rows[:, 0]].multiply(graph[edges.rows[:, 1]]).sum(axis=1))
     fair = (n_for >= _FAIR_MATCHES) | (share >= _FAIR_SHARE)
-    return np.asarray(strong | (fair & (common.ravel() >= settings.min_common_partners)))
+    wanted = settings.min_common_partners
+    partners = np.where(sharp, wanted, max(wanted, _ROUGH_PARTNERS))
+    supported = fair & (common.ravel() >= partners)
+    return agrees, np.asarray(agrees & (strong | supported))
 
 
 def _should_be_proven(

@@ -63,8 +63,9 @@ class MatchingSettings(StepSettings):
     """Fewest matches of a pair that both photos must put in one place on the map."""
     min_agreeing_share: float = Field(0.3, ge=0, le=1)
     """Smallest share of such matches among those of a pair that can be tested."""
-    min_common_partners: int = Field(3, ge=0)
-    """A pair with few such matches needs so many photos that have strong pairs with both."""
+    min_common_partners: int = Field(0, ge=0)
+    """A pair with few such matches needs so many photos that have strong pairs with both; where the
+    sketch does not place both its photos, 3 at the least."""
     max_verified_distance_m: float = Field(60.0, gt=0)
     """A verified pair whose GPS positions are farther apart is refused, metres."""
     max_heading_error_deg: float = Field(60.0, gt=0, le=180)
