@@ -104,7 +104,7 @@ def _few_joined(
     was_tied = images["colmap_id"].isin(in_pairs) | (images["component"] >= 0)
     usual = float((images.loc[was_tied, "component"] >= 0).mean()) if was_tied.any() else 1.0
     least = rule.min_joined_share * usual * n_tied
-    if n_joined >= np.floor(least):  # of one or two photos none need to join
+    if n_joined >= np.floor(least):  # rounded down: one photo alone need not join
         return ""
     return (
         f"{n_joined} of {n_tied} new photos with pairs could be registered, where {usual:.0%} of "
