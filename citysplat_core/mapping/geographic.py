@@ -42,6 +42,7 @@ class _Growth:
     frames_at_last_ba: int = 0
     points_at_last_ba: int = 0
     n_earlier: int = 0
+    may_lack_structure: bool = True
 
 
 def map_geographic(job: MapJob) -> list[pycolmap.Reconstruction]:
@@ -152,7 +153,8 @@ def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Recons
     held = set(job.fixed_cameras - free_cameras(model))
     options.constant_cameras = held
     options.mapper.constant_cameras = held
-    growth = _Growth(job, mapper, options, model)
+    # What a model of hundreds of photos has no points for costs hours and is worth little.
+    growth = _Growth(job, mapper, options, model, may_lack_structure=False)
     triangulation = growth.options.get_triangulation()
     for image_id in sorted(model.reg_image_ids()):
         mapper.triangulate_image(triangulation, image_id)
@@ -193,7 +195,7 @@ def _grow(growth: _Growth) -> None:
 def _register_next(growth: _Growth) -> bool:
     """Register one more photo that GPS agrees with, and refine around it."""
     steps = growth.options.get_mapper()
-    for structure_less in (False, True):
+    for structure_less in (False, True) if growth.may_lack_structure else (False,):
         for image_id in growth.mapper.find_next_images(steps, structure_less=structure_less):
             if image_id in growth.blocked:
                 continue

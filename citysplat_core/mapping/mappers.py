@@ -104,6 +104,8 @@ def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
     options.mapper.abs_pose_min_inlier_ratio = 0.15
     options.mapper.filter_min_tri_angle = 1.0
     options.triangulation.min_angle = 1.0
+    # Photos of sparse streets have two or three partners: points that only two see hold them, too.
+    options.triangulation.ignore_two_view_tracks = False
     return options
 
 

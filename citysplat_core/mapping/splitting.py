@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MOST_STRAIN = 3.0
+MOST_STRAIN = 1.4
 """Parts whose strain is larger are taken apart, and are not joined."""
 _LEAST = 3
 

@@ -18,6 +18,7 @@ _LEAST = 3
 _ROUNDS = 8
 _REACH = 4.0
 _SPREAD_M = 1.0
+_QUIET = 0.5
 
 
 def strain(source: Floats, gps: Floats, is_second: NDArray[np.bool_], *, noise_m: float,
@@ -28,8 +29,8 @@ def strain(source: Floats, gps: Floats, is_second: NDArray[np.bool_], *, noise_m
         source: Level places of the cameras in the model, any unit, shape (N, 2).
         gps: Their positions, metres, shape (N, 2).
         is_second: Which of them belong to the second part, shape (N,).
-        noise_m: Expected error of a position along an axis, metres; taken to be larger where the
-            parts alone do not fit better.
+        noise_m: Expected error of a position along an axis, metres. What the parts alone leave
+            counts instead, unless that is less than half of it.
         shared_m: The error that the positions of one drive share, along an axis, metres.
 
     Returns:
@@ -45,8 +46,7 @@ def strain(source: Floats, gps: Floats, is_second: NDArray[np.bool_], *, noise_m
     parts = [_misfit(source[rows], gps[rows], cap_m) for rows in (~is_second, is_second)]
     together = _misfit(source, gps, cap_m)
     lever = n_first * n_second / (n_first + n_second)
-    seen = sum(parts) / (2 * len(source))
-    variance = max(noise_m**2, seen)
+    variance = max((_QUIET * noise_m) ** 2, sum(parts) / (2 * len(source)))
     expected = _LOST_NUMBERS * _CORRELATED * variance + 4 * lever * shared_m**2
     return max(0.0, together - sum(parts)) / expected
 

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from citysplat_core.mapping.georegister import poses_of
+from citysplat_core.mapping.splitting import level_places, split_models
+
+GPS = {"noise_m": 3.0, "shared_m": 2.0}
+
+
+def test_a_model_that_agrees_with_gps_stays_whole(solved_street):
+    street, whole, _ = solved_street
+    assert split_models([whole], street.positions(), **GPS) == [whole]
+
+
+def test_the_cut_is_where_gps_wants_it_and_leaves_the_model_alone(solved_street):
+    street, whole, _ = solved_street
+    away = {
+        i: p + np.array([40.0 * (k >= 24), 25.0 * (k >= 24), 0])
+        for k, (i, p) in enumerate(street.positions().items())
+    }
+    parts = split_models([whole], away, **GPS)
+    first, second = (sorted(part.reg_image_ids()) for part in parts)
+    assert first + second == street.ids
+    assert abs(len(first) - 24) <= 1
+    assert whole.num_reg_images() == 40
+
+
+def test_a_model_without_positions_stays_whole(solved_street):
+    _, whole, _ = solved_street
+    assert split_models([whole], {}, **GPS) == [whole]
+
+
+def test_level_places_have_the_shape_of_the_street(solved_street):
+    street, whole, _ = solved_street
+    level = level_places(poses_of(whole))
+    lengths = [np.linalg.norm(p[-1] - p[0]) / np.linalg.norm(p[20] - p[0])
+               for p in (level, street.centers[:, :2])]  # fmt: skip
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.01)
