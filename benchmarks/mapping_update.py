@@ -18,7 +18,7 @@ from citysplat_core.mapping import read_registered, solve_box
 from citysplat_core.matching import match_box
 from citysplat_core.settings import MappingSettings, MatchingSettings, UpdateSettings
 from citysplat_core.simulation import TownSettings
-from citysplat_core.storage import Artifact, ArtifactStore, StepReport
+from citysplat_core.storage import Artifact, ArtifactStore, StepReport, read_json
 
 DEFINITIONS = """\
 update_cost_share   CPU seconds of the step sparse_model that adds the new photos to the finished
@@ -28,7 +28,7 @@ update_cost_share   CPU seconds of the step sparse_model that adds the new photo
                     judging
   of matching       the same of the step box_matches, which compares the pairs of new photos only
 gross, inside and shape are gross_errors (among neighbours of the same component), rel_inside_m and
-rel_shape_m of the part "town", of this one box
+rel_shape_m of the part "town", of this one box; "old photos": of those that stood before
 """
 NEW_SHARE = 0.05
 _SEED = 7
@@ -45,6 +45,8 @@ class UpdateRow:
     gross_errors: int
     rel_inside_m: float
     rel_shape_m: float
+    old_inside_m: float
+    old_shape_m: float
     cpu_s: float
     mapper_cpu_s: float
     made_by: str
@@ -79,8 +81,9 @@ def measure_update(
     pairs = bench.match("box_matches", after, earlier=first_pairs)
     first, updated, solved = bench.map_all(before, after, first_pairs, pairs)
     truth = truth_of(town)
+    old = set(read_registered(first.path)["colmap_id"].tolist())
     rows = [
-        _row(name, made, truth, held)
+        _row(name, made, truth, held, old)
         for name, made in (("before", first), ("updated", updated), ("solved again", solved))
     ]
     share = {
@@ -94,6 +97,7 @@ def measure_update(
         "resolve_rel_inside_m": known(rows[2].rel_inside_m),
         "update_rel_shape_m": known(rows[1].rel_shape_m),
         "resolve_rel_shape_m": known(rows[2].rel_shape_m),
+        "update_old_shape_m": [known(row.old_shape_m) for row in rows],
         "update_registered": rows[1].registered,
         "resolve_registered": rows[2].registered,
         "update_n_photos": len(ids),
@@ -197,39 +201,54 @@ def _cpu_s(made: Artifact) -> float:
     return float(made.manifest["cpu_seconds"])
 
 
-def _row(name: str, made: Artifact, truth: dict[int, np.ndarray], held: set[int]) -> UpdateRow:
+def _row(
+    name: str, made: Artifact, truth: dict[int, np.ndarray], held: set[int], old: set[int]
+) -> UpdateRow:
     rows = read_registered(made.path)
-    solved = Solved(
-        colmap_id=rows["colmap_id"].to_numpy(np.int64),
-        component=rows["component"].to_numpy(np.int64),
-        centre=solved_places(rows),
-    )
-    places = np.array([truth[int(k)] for k in solved.colmap_id]).reshape(-1, 3)
-    inside, _ = relative_errors(solved, places)
+    solved, places = _solved(rows, truth)
+    both, places_of_both = _solved(rows[rows["colmap_id"].isin(old)], truth)
     off = place_errors(solved, places, by_component=True)
-    shape, _ = relative_errors(shaped(solved, places), places)
-    report = pd.read_json(made.path / "report.json", typ="series")
+    report = read_json(made.path / "report.json")
     return UpdateRow(
         name=name,
         registered=len(rows),
         new_registered=int(rows["colmap_id"].isin(held).sum()),
         components=int(made.counts["n_components"]),
         gross_errors=int((off > GROSS_M).sum()),
-        rel_inside_m=float(np.median(inside)) if len(inside) else math.nan,
-        rel_shape_m=float(np.median(shape)) if len(shape) else math.nan,
+        rel_inside_m=_median(relative_errors(solved, places)[0]),
+        rel_shape_m=_median(relative_errors(shaped(solved, places), places)[0]),
+        old_inside_m=_median(relative_errors(both, places_of_both)[0]),
+        old_shape_m=_median(relative_errors(shaped(both, places_of_both), places_of_both)[0]),
         cpu_s=_cpu_s(made),
         mapper_cpu_s=sum(float(each["cpu_seconds"]) for each in report["attempts"]),
         made_by=str(made.counts["made_by"]),
     )
 
 
+def _solved(rows: pd.DataFrame, truth: dict[int, np.ndarray]) -> tuple[Solved, np.ndarray]:
+    solved = Solved(
+        colmap_id=rows["colmap_id"].to_numpy(np.int64),
+        component=rows["component"].to_numpy(np.int64),
+        centre=solved_places(rows),
+    )
+    return solved, np.array([truth[int(k)] for k in solved.colmap_id]).reshape(-1, 3)
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else math.nan
+
+
 def _table(rows: list[UpdateRow], share: dict[str, float]) -> str:
-    head = "               registered  new components gross inside  shape   CPU s of the mapper\n"
+    head = (
+        "                                                all photos     old photos   CPU s of the\n"
+        "               registered  new components gross inside  shape inside  shape   step mapper"
+    )
     lines = [
         f"{row.name:14s}{row.registered:11d}{row.new_registered:5d}{row.components:11d}"
-        f"{row.gross_errors:6d} {row.rel_inside_m:6.3f} {row.rel_shape_m:6.3f} {row.cpu_s:7.2f}"
-        f" {row.mapper_cpu_s:13.2f}  {row.made_by}"
+        f"{row.gross_errors:6d} {row.rel_inside_m:6.3f} {row.rel_shape_m:6.3f}"
+        f" {row.old_inside_m:6.3f} {row.old_shape_m:6.3f} {row.cpu_s:6.1f} {row.mapper_cpu_s:6.1f}"
+        f"  {row.made_by}"
         for row in rows
     ]
     told = [f"{name:28s}{value:7.1%}" for name, value in share.items()]
-    return "\n".join([head.rstrip("\n"), *lines, "", *told]) + "\n"
+    return "\n".join([head, *lines, "", *told]) + "\n"

@@ -20,8 +20,8 @@ class Change:
         new: Photos that the version did not know.
         stale: Photos of its models that have other keypoints or another camera now.
         lost: Photos of its models that have gone or are stale.
-        candidates: Photos that may join: new and stale ones, those without a place that have pairs
-            which they had not when the box was solved, and those that pairs tie to them.
+        candidates: Photos that may join: new and stale ones, and those without a place that have a
+            verified pair with one of them: of all others nothing new is known.
         tied: Those of the new and stale photos that verified pairs tie to one that stays.
         pairs: Verified pairs now.
     """
@@ -59,8 +59,8 @@ def find_change(
     new = present - set(earlier.images["colmap_id"].tolist())
     stay = earlier.registered - lost - stale
     pairs = pairs_of(workspace.partners)
-    newly_paired = {i for pair in pairs - earlier.pairs for i in pair}
-    candidates = _reached(new | stale | newly_paired - stay, present - stay, workspace.partners)
+    beside = {p for i in new | stale for p in workspace.partners.get(i, ())}
+    candidates = new | stale | (beside - stay)
     tied = _reached(stay, present, workspace.partners) & (new | stale)
     return Change(
         present=present,

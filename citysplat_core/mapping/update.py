@@ -179,7 +179,7 @@ def _map_the_rest(
 ) -> list[Component]:
     """Make components of new photos that join nothing, where enough of them hang together."""
     placed = {i for c in components for i in c.image_ids}
-    groups = groups_of(change.candidates - placed, workspace.partners)
+    groups = groups_of(change.present - placed, workspace.partners)
     fresh = change.new | change.stale
     large = [g for g in groups if len(g) >= job.settings.min_model_size and g & fresh]
     if not large:
