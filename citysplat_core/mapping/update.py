@@ -8,6 +8,7 @@ decides whether it is believed; if not, the box is solved again. The version in 
 
 import logging
 import shutil
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from citysplat_core.features import merge_databases, quiet_colmap
 from citysplat_core.mapping.changes import Change, find_change, groups_of
 from citysplat_core.mapping.components import Component, judge
 from citysplat_core.mapping.extend import extend_model, leave_model
+from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.lineage import Earlier
 from citysplat_core.mapping.mappers import MapJob
 from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all
@@ -94,10 +96,11 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
             if because:
                 return _refused(because)
             _extend_all(models, change, workspace, job)
+            found = _joined(list(models.values()), change, job)
     except (ValueError, RuntimeError, IndexError) as error:
         log.warning("Box %s cannot be updated and is solved again: %s", box, error)
         return _refused(f"the update failed: {' '.join(str(error).split())}")
-    components = [_judged(model, workspace, settings) for model in models.values()]
+    components = [_judged(model, workspace, settings) for model in found]
     components += _map_the_rest(
         box, workspace, components, change, earlier.lineage.strategy, job=job, tell=tell
     )
@@ -125,6 +128,7 @@ def _job(
         database=workspace.database,
         photos=workspace.photos,
         out=work,
+        images=workspace.images,
         positions=workspace.positions,
         partners=workspace.partners,
         fixed_cameras=workspace.fixed_cameras,
@@ -153,6 +157,15 @@ def _extend_all(
     for number, model in models.items():
         others = sum(m.num_reg_images() for n, m in models.items() if n != number)
         extend_model(model, cache, candidates=change.candidates, job=job, n_registered=others)
+
+
+def _joined(
+    models: list[pycolmap.Reconstruction], change: Change, job: MapJob
+) -> list[pycolmap.Reconstruction]:
+    """Make one of models that a photo has joined at once; without such a photo nothing is tried."""
+    times = Counter(i for model in models for i in model.reg_image_ids())
+    is_tied = any(times[i] > 1 for i in change.candidates)
+    return settle_models(models, job) if is_tied else models
 
 
 def _judged(

@@ -213,6 +213,15 @@ def test_other_pairs_of_the_same_photos_ask_for_a_new_solution(box_without, stre
     assert "53 of 110 pairs of photos that stay have changed" in made.counts["made_by"]
 
 
+def test_new_photos_between_two_components_make_them_one(box, street):
+    first = box.solve(street, without=range(13, 17))
+    assert read_components(first.path)["n_images"].tolist() == [13, 13]
+    made = box.solve(street)
+    assert made.counts["made_by"] == "updated (4 added, 0 dropped, 0 failed)"
+    assert read_components(made.path)["n_images"].tolist() == [N]
+    assert relative_errors_m(street, made).max() < 0.2
+
+
 def test_photos_that_no_pair_is_believed_of_any_more_stay(box_without, street):
     made = box_without().solve(street, pairs=lambda i, j: j <= i + 4 and not {i, j} & {9, 10})
     assert made.counts["made_by"] == "updated (0 added, 0 dropped, 0 failed)"
