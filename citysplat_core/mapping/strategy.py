@@ -117,6 +117,32 @@ def attempt_all(
     return sorted(attempts, key=lambda attempt: -attempt.score)
 
 
+def job_of(
+    workspace: Workspace,
+    *,
+    out: Path,
+    settings: MappingSettings,
+    n_threads: int,
+    tick: Callable[[int, pycolmap.Reconstruction], None],
+    beat: Callable[[], None],
+    watch: Watch,
+) -> MapJob:
+    """Give the job of a mapper of a workspace; see ``MapJob``."""
+    return MapJob(
+        database=workspace.database,
+        photos=workspace.photos,
+        out=out,
+        positions=workspace.positions,
+        partners=workspace.partners,
+        fixed_cameras=workspace.fixed_cameras,
+        settings=settings,
+        n_threads=n_threads,
+        tick=tick,
+        beat=beat,
+        watch=watch,
+    )
+
+
 def _attempt(
     box: str,
     name: str,
@@ -138,19 +164,10 @@ def _attempt(
         tell(name, registered, said)
 
     tell(name, 0, "")
-    job = MapJob(
-        database=workspace.database,
-        photos=workspace.photos,
-        out=work / name,
-        positions=workspace.positions,
-        partners=workspace.partners,
-        fixed_cameras=workspace.fixed_cameras,
-        settings=settings,
-        n_threads=n_threads,
-        tick=tick,
+    job = job_of(
+        workspace, out=work / name, settings=settings, n_threads=n_threads, tick=tick, watch=watch,
         beat=lambda: tell(name, registered, said),
-        watch=watch,
-    )
+    )  # fmt: skip
     started = cpu_seconds()
     models = settle_models(run_mapper(name, MAPPERS[name], job, box=box), job)
     components = [

@@ -22,7 +22,7 @@ from citysplat_core.mapping.extend import extend_model, leave_model
 from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.lineage import Earlier
 from citysplat_core.mapping.mappers import MapJob
-from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all
+from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all, job_of
 from citysplat_core.mapping.update_rule import drift_of, refuse_after, refuse_before
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
@@ -124,20 +124,10 @@ def _job(
     workspace: Workspace, work: Path, settings: MappingSettings, n_threads: int, tell: Tell
 ) -> tuple[MapJob, Watch]:
     watch = Watch(settings.max_runtime_s, settings.max_memory_mb)
-    job = MapJob(
-        database=workspace.database,
-        photos=workspace.photos,
-        out=work,
-        images=workspace.images,
-        positions=workspace.positions,
-        partners=workspace.partners,
-        fixed_cameras=workspace.fixed_cameras,
-        settings=settings,
-        n_threads=n_threads,
-        tick=lambda n, model: tell("update", n, watch.describe(model)),
-        beat=lambda: None,
-        watch=watch,
-    )
+    job = job_of(
+        workspace, out=work, settings=settings, n_threads=n_threads, watch=watch,
+        tick=lambda n, model: tell("update", n, watch.describe(model)), beat=lambda: None,
+    )  # fmt: skip
     return job, watch
 
 
