@@ -6,14 +6,15 @@ are taken out and refused for the rest of this model. Look-alike houses register
 away; nothing inside the images tells, GPS does.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 import pycolmap
 
 from citysplat_core.mapping.georegister import georegister
+from citysplat_core.mapping.lenses import fix_lenses
 from citysplat_core.mapping.mappers import MapJob, by_size, incremental_options
 from citysplat_core.mapping.snapshots import Snapshots
 from citysplat_core.mapping.vouching import is_vouched_for
@@ -26,8 +27,14 @@ _SEED_ANGLE_DEG: Final = 4.0
 _CHECK_AFTER: Final = 6
 _PURGE_AFTER: Final = 12
 _GATE_M: Final = 12.0
-_BROAD: Final = 0.2
-_TELLS_LENS: Final = 6
+_THOROUGH: Final = MappingProxyType(
+    {
+        "ba_global_max_num_iterations": 50,
+        "ba_global_max_refinements": 5,
+        "ba_global_function_tolerance": 0.0,
+    }
+)
+"""For the last adjustment of a joined model: COLMAP's own."""
 
 
 @dataclass
@@ -150,9 +157,7 @@ def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Recons
     mapper = pycolmap.IncrementalMapper(cache)
     mapper.begin_reconstruction(model)
     options = incremental_options(job)
-    held = set(job.fixed_cameras - free_cameras(model))
-    options.constant_cameras = held
-    options.mapper.constant_cameras = held
+    _keep_lenses(options, fix_lenses(model, cache, job.fixed_cameras))
     # What a model of hundreds of photos has no points for costs hours and is worth little.
     growth = _Growth(job, mapper, options, model, may_lack_structure=False)
     triangulation = growth.options.get_triangulation()
@@ -161,22 +166,17 @@ def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Recons
     mapper.complete_and_merge_tracks(triangulation)
     _refine_all(growth)
     _grow(growth)
+    _keep_lenses(options, fix_lenses(model, cache, job.fixed_cameras))
+    for name, value in _THOROUGH.items():
+        setattr(options, name, value)
+    _refine_all(growth)
     model.update_point_3d_errors()
     mapper.end_reconstruction(False)  # noqa: FBT003 - COLMAP's binding has no keyword
 
 
-def free_cameras(model: pycolmap.Reconstruction) -> set[int]:
-    """Name the cameras whose lens a model can tell: it has enough photos, on more than one line.
-
-    Along one straight street a wrong focal length hides as a stretch of the street; two streets
-    that cross cannot both be stretched.
-    """
-    centers = np.array([model.image(i).projection_center() for i in model.reg_image_ids()])
-    spread = np.linalg.svd(centers - np.median(centers, axis=0), compute_uv=False)
-    if spread[1] < _BROAD * spread[0]:
-        return set()
-    counts = Counter(model.image(i).camera_id for i in model.reg_image_ids())
-    return {camera_id for camera_id, n in counts.items() if n >= _TELLS_LENS}
+def _keep_lenses(options: pycolmap.IncrementalPipelineOptions, fixed: set[int]) -> None:
+    options.constant_cameras = fixed
+    options.mapper.constant_cameras = fixed
 
 
 def _grow(growth: _Growth) -> None:
