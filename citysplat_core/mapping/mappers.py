@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import pandas as pd
 import pycolmap
 
 from citysplat_core.errors import MappingError
@@ -43,6 +44,7 @@ class MapJob:
         database: The workspace database.
         photos: Folder with the photos by COLMAP name (only the global mapper looks at them).
         out: A folder for the mapper's own files, which outlives a kill.
+        images: The photos, as `workspace.Workspace.images`.
         positions: GPS positions by colmap_id, city frame, metres.
         partners: Verified partners of every photo, strongest first.
         fixed_cameras: Cameras whose intrinsics are not refined.
@@ -57,6 +59,7 @@ class MapJob:
     database: Path
     photos: Path
     out: Path
+    images: pd.DataFrame
     positions: Positions
     partners: Partners
     fixed_cameras: frozenset[int]

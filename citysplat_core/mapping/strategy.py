@@ -18,13 +18,19 @@ from citysplat_core.mapping.mappers import (
     map_incremental,
     run_mapper,
 )
+from citysplat_core.mapping.sketch_mapper import map_sketch
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
 from citysplat_core.settings import MappingSettings
 from citysplat_core.storage.usage import cpu_seconds
 
 MAPPERS: Final = MappingProxyType[str, Mapper](
-    {"incremental": map_incremental, "geographic": map_geographic, "global": map_global}
+    {
+        "sketch": map_sketch,
+        "incremental": map_incremental,
+        "geographic": map_geographic,
+        "global": map_global,
+    }
 )
 """By the names of ``mapping.strategy``, in the order in which ``auto`` tries them."""
 
@@ -132,6 +138,7 @@ def job_of(
         database=workspace.database,
         photos=workspace.photos,
         out=out,
+        images=workspace.images,
         positions=workspace.positions,
         partners=workspace.partners,
         fixed_cameras=workspace.fixed_cameras,

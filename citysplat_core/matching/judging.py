@@ -12,14 +12,13 @@ from scipy.sparse import coo_array
 from citysplat_core.matching.evidence import (
     LEAST_TESTED,
     Evidence,
-    sequence_steps,
     weigh_matches,
 )
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.inliers import Graph, Inliers
 from citysplat_core.matching.photos import Photos
-from citysplat_core.matching.sketch import draw_sketch
 from citysplat_core.matching.sketched import weigh_sketched
+from citysplat_core.matching.sketching import sketch_from
 from citysplat_core.matching.verify import Edges
 from citysplat_core.settings import MatchingSettings
 
@@ -115,14 +114,7 @@ def _weigh(photos: Photos, edges: Edges, inliers: Inliers, settings: MatchingSet
     )  # fmt: skip
     _, proven = _prove(edges, rough, len(photos), settings)
     believed = (proven & rough.is_tested)[inliers.edge] & (rough.verdict > 0)
-    if not believed.any():
-        return rough
-    sketch = draw_sketch(
-        rough.depths, believed,
-        gps_m=photos.east_north_m, correction_m=rough.correction_m,
-        heading_deg=rough.yaws.heading_deg, sequence=photos.sequence,
-        along=sequence_steps(photos, edges)[1], gps_sigma_m=settings.gps_sigma_m,
-    )  # fmt: skip
+    sketch = sketch_from(photos, edges, rough, believed, gps_sigma_m=settings.gps_sigma_m)
     lends = proven | ~rough.is_tested
     return weigh_sketched(photos, edges, inliers, rough, sketch, lends)
 

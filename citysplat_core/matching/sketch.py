@@ -82,6 +82,9 @@ def draw_sketch(
     first = upright(heading_deg)
     has_heading = np.isfinite(heading_deg)
     believed = believed & has_heading[depths.owner[depths.place]].all(axis=1)
+    if not believed.any():
+        none = np.zeros(n_photos, dtype=bool)
+        return Sketch(rotation=first, centre_m=start_m, focal=np.ones(n_photos), is_known=none)
     tracks = choose_tracks(depths.place, depths.owner, believed, n_photos)
     sightings = Sightings(
         photo=tracks.photo,

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from citysplat_core.mapping.mappers import MapJob
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.settings import MappingSettings
@@ -14,6 +16,7 @@ def map_job(street, folder: Path, database: str = "m.db", **others: Any) -> MapJ
         "database": folder / database,
         "photos": folder,
         "out": folder / "out",
+        "images": pd.DataFrame(),
         "positions": street.positions(),
         "partners": {},
         "fixed_cameras": frozenset({7}),

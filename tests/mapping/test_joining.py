@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pycolmap
 import pytest
 
@@ -18,6 +19,7 @@ def job(solved_street, tmp_path):
         database=street.root / "street.db",
         photos=tmp_path,
         out=tmp_path / "out",
+        images=pd.DataFrame(),
         positions=street.positions(),
         partners={},
         fixed_cameras=frozenset({7}),

@@ -20,6 +20,7 @@ MAP_SLOWLY = textwrap.dedent("""
     import sys, time
     from pathlib import Path
     import numpy as np
+    import pandas as pd
     from citysplat_core.mapping.mappers import MapJob, run_mapper
     from citysplat_core.mapping.strategy import MAPPERS
     from citysplat_core.mapping.watch import Watch
@@ -34,7 +35,8 @@ MAP_SLOWLY = textwrap.dedent("""
 
     positions = dict(enumerate(np.load(root / "gps.npy"), start=100))
     job = MapJob(
-        database=root / "m.db", photos=root, out=root / "out", positions=positions, partners={},
+        database=root / "m.db", photos=root, out=root / "out", images=pd.DataFrame(),
+        positions=positions, partners={},
         fixed_cameras=frozenset({7}), settings=MappingSettings(snapshot_every=5), n_threads=1,
         tick=tick, beat=lambda: None, watch=Watch(600),
     )
