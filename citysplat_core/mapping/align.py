@@ -8,23 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.transform import Rotation
 
 from citysplat_core.geography import CityFrame
+from citysplat_core.mapping.city_graph import CityGraph, build_graph, sigmas_of
 from citysplat_core.mapping.city_report import count_city, describe_city, read_planned
-from citysplat_core.mapping.drives import usual_mounts
-from citysplat_core.mapping.graph import (
-    Alignment,
-    Cameras,
-    Floats,
-    Graph,
-    Ints,
-    Sigmas,
-    gps_weights,
-)
+from citysplat_core.mapping.graph import Alignment, Graph
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import solve_pose_graph
-from citysplat_core.mapping.seams import count_groups, find_seams, measure_fringes
+from citysplat_core.mapping.seams import count_groups, measure_fringes
 from citysplat_core.mapping.tables import (
     CAMERA_SCHEMA,
     FRINGE_SCHEMA,
@@ -92,11 +83,12 @@ def align_city(
     pieces = _gather(sparse_models)
     if not pieces.nodes:
         return _write_nothing(plan, out)
-    graph = _graph(pieces, plan, settings)
+    ties = build_graph(pieces.rows, len(pieces.nodes), plan, settings)
+    graph = ties.graph
     progress(1, 3, f"aligning {graph.n_nodes} components over {len(graph.seams)} shared photos")
-    alignment = solve_pose_graph(graph, _sigmas(settings))
+    alignment = solve_pose_graph(graph, sigmas_of(settings))
     progress(2, 3, "writing cameras")
-    report = _write(pieces, plan, graph, alignment, frame, out, set(sparse_models))
+    report = _write(pieces, plan, ties, alignment, frame, out, set(sparse_models))
     progress(3, 3, "aligned")
     return report
 
@@ -119,70 +111,16 @@ def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
     return _Pieces(rows.astype({"node": np.int64}), nodes)
 
 
-def _sigmas(settings: AlignSettings) -> Sigmas:
-    return Sigmas(
-        seam_m=settings.seam_sigma_m,
-        seam_deg=settings.seam_sigma_deg,
-        gps_m=settings.gps_sigma_m,
-        gps_up_m=settings.gps_sigma_up_m,
-        up_deg=settings.up_sigma_deg,
-        log_scale=settings.scale_sigma,
-        shared_m=settings.gps_shared_m,
-        shared_up_m=settings.gps_shared_up_m,
-    )
-
-
-def _graph(pieces: _Pieces, plan: pd.DataFrame, settings: AlignSettings) -> Graph:
-    rows = pieces.rows
-    node = rows["node"].to_numpy(np.int64)
-    center = rows[_POSITION].to_numpy(float)
-    pivots = np.array([center[node == k].mean(axis=0) for k in range(len(pieces.nodes))])
-    quaternions = rows.reindex(columns=["qx", "qy", "qz", "qw"]).to_numpy(float)
-    rotation = Rotation.from_quat(quaternions)
-    drive = _drives(rows, plan)
-    cameras = Cameras(node=node, center=center, rotation=rotation, drive=drive)
-    gps = plan.set_index("colmap_id")[_POSITION].reindex(rows["colmap_id"]).to_numpy(float)
-    held = _draw_gps_rows(node, gps, settings)
-    return Graph(
-        n_nodes=len(pieces.nodes),
-        pivots=pivots.reshape(-1, 3),
-        cameras=cameras,
-        seams=find_seams(rows["colmap_id"].to_numpy(), node, min_shared=settings.min_shared),
-        gps_rows=held,
-        gps=gps[held],
-        gps_weight=gps_weights(node[held], np.bincount(node[np.isfinite(gps[:, 0])])),
-        mounts=usual_mounts(rotation, drive, cameras.n_drives),
-    )
-
-
-def _drives(rows: pd.DataFrame, plan: pd.DataFrame) -> Ints:
-    """Number the drives of registrations, -1 where the plan knows none."""
-    if "sequence_id" not in plan:
-        return np.full(len(rows), -1)
-    names = plan.set_index("colmap_id")["sequence_id"].reindex(rows["colmap_id"])
-    return np.asarray(pd.factorize(names.to_numpy(object), sort=True)[0], dtype=np.int64)
-
-
-def _draw_gps_rows(node: Ints, gps: Floats, settings: AlignSettings) -> Ints:
-    rng = np.random.default_rng(settings.seed)
-    known = np.isfinite(gps[:, 0])
-    drawn = [np.zeros(0, np.int64)]
-    for k in range(node.max() + 1 if len(node) else 0):
-        mine = np.flatnonzero(known & (node == k))
-        n = min(len(mine), settings.max_gps_per_component)
-        drawn.append(np.sort(rng.choice(mine, n, replace=False)))
-    return np.concatenate(drawn)
-
-
 def _write(
     pieces: _Pieces,
     plan: pd.DataFrame,
-    graph: Graph,
+    ties: CityGraph,
     alignment: Alignment,
     frame: CityFrame,
     out: Path,
     boxes: set[str],
 ) -> StepReport:
+    graph = ties.graph
     cameras = _aligned_cameras(pieces, plan, graph, alignment, frame)
     moved = alignment.centers(graph.cameras)
     fringes = measure_fringes(
@@ -192,9 +130,10 @@ def _write(
     write_table(out / "fringes.parquet", fringes, FRINGE_SCHEMA)
     transforms = _transforms(pieces, alignment)
     write_json(out / "transforms.json", {"version": 1, "components": transforms})
-    counts = _count(pieces, graph, alignment, cameras, fringes) | count_city(cameras, plan)
+    counts = _count(pieces, ties, alignment, cameras, fringes) | count_city(cameras, plan)
     moves = _moves(pieces, graph, alignment)
-    told = {"skipped": "", "counts": counts, "components": moves}
+    strained = [[list(pieces.nodes[k]) for k in pair] for pair in ties.strained]
+    told = {"skipped": "", "counts": counts, "components": moves, "strained_ties": strained}
     write_json(out / "report.json", told | describe_city(cameras, plan))
     draw_from_above(
         out / "from_above.png",
@@ -287,22 +226,24 @@ def _moves(pieces: _Pieces, graph: Graph, alignment: Alignment) -> list[dict[str
 
 def _count(
     pieces: _Pieces,
-    graph: Graph,
+    ties: CityGraph,
     alignment: Alignment,
     cameras: pd.DataFrame,
     fringes: pd.DataFrame,
 ) -> dict[str, int | float | str]:
+    graph = ties.graph
     groups = count_groups(graph.n_nodes, graph.cameras.node[graph.seams])
     counts: dict[str, int | float | str] = {
         "n_boxes": len({box for box, _ in pieces.nodes}),
         "n_components": len(pieces.nodes),
         "n_groups": len(set(groups.tolist())),
         "n_images": len(cameras),
-        "n_seams": len(graph.seams),
+        "n_seams": len(ties.all_seams),
+        "n_strained_ties": len(ties.strained),
         "n_fringes": len(fringes),
         "n_tied_fringes": int((fringes["state"] == "tied").sum()),
     }
-    seams = graph.seams
+    seams = ties.all_seams
     if len(seams):
         before, after = graph.cameras.center, alignment.centers(graph.cameras)
         for name, center in (("before", before), ("after", after)):
