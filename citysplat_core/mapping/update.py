@@ -93,13 +93,12 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
             models = {number: earlier.model(number) for number in earlier.components}
             change = find_change(earlier, models, workspace)
             because = refuse_before(earlier, change, rule)
-            if because:
-                return _refused(because)
-            _extend_all(models, change, workspace, job)
-            found = _joined(list(models.values()), change, job)
+            found = [] if because else _extend_all(models, change, workspace, job)
     except (ValueError, RuntimeError, IndexError) as error:
         log.warning("Box %s cannot be updated and is solved again: %s", box, error)
         return _refused(f"the update failed: {' '.join(str(error).split())}")
+    if because:
+        return _refused(because)
     components = [_judged(model, workspace, settings) for model in found]
     components += _map_the_rest(
         box, workspace, components, change, earlier.lineage.strategy, job=job, tell=tell
@@ -133,8 +132,11 @@ def _job(
 
 def _extend_all(
     models: dict[int, pycolmap.Reconstruction], change: Change, workspace: Workspace, job: MapJob
-) -> None:
-    """Take out of every model what has left, and let in what is new; an empty one is removed."""
+) -> list[pycolmap.Reconstruction]:
+    """Take out of every model what has left, and let in what is new; an empty one is removed.
+
+    A photo that has joined two models at once makes one of them, if they agree.
+    """
     with pycolmap.Database.open(workspace.database) as database:
         options = pycolmap.DatabaseCacheOptions(
             min_num_matches=job.settings.min_matches, load_all_images=True
@@ -147,15 +149,9 @@ def _extend_all(
     for number, model in models.items():
         others = sum(m.num_reg_images() for n, m in models.items() if n != number)
         extend_model(model, cache, candidates=change.candidates, job=job, n_registered=others)
-
-
-def _joined(
-    models: list[pycolmap.Reconstruction], change: Change, job: MapJob
-) -> list[pycolmap.Reconstruction]:
-    """Make one of models that a photo has joined at once; without such a photo nothing is tried."""
-    times = Counter(i for model in models for i in model.reg_image_ids())
-    is_tied = any(times[i] > 1 for i in change.candidates)
-    return settle_models(models, job) if is_tied else models
+    found = list(models.values())
+    times = Counter(i for model in found for i in model.reg_image_ids())
+    return settle_models(found, job) if any(times[i] > 1 for i in change.candidates) else found
 
 
 def _judged(
