@@ -1,14 +1,13 @@
-"""Models that GPS wants in two places are cut where least holds them together."""
+"""Models come apart where nothing holds them together, and where GPS wants two places."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from citysplat_core.mapping.georegister import Positions, poses_of
 from citysplat_core.mapping.gravity import rotation_to_z, upright
@@ -18,10 +17,13 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 MOST_STRAIN = 1.4
 """Parts whose strain is larger are taken apart, and are not joined."""
 _LEAST = 3
+_HOLDS = 20
+"""Points that must cross a cut of a model."""
 
 
 def split_models(
@@ -31,10 +33,10 @@ def split_models(
     noise_m: float,
     shared_m: float,
 ) -> list[pycolmap.Reconstruction]:
-    """Cut every model whose parts GPS wants in different places.
+    """Cut every model whose parts share few points, or whose parts GPS wants in different places.
 
-    The candidates are the cuts of the strongest tree of photos that see the same points: what only
-    a few shared points hold together comes apart in one of them.
+    The candidates are the cuts of the strongest tree of photos that see the same points. Parts that
+    share fewer than twenty points only seem to be one model: where each lies is a guess.
 
     Args:
         models: Any models; those that are cut are replaced by copies of their parts.
@@ -43,17 +45,18 @@ def split_models(
         shared_m: The error that the positions of one drive share, metres.
 
     Returns:
-        The models and parts, in the order of the models; a part may be of any size.
+        The models and parts of at least three photos, in the order of the models.
     """
     left, done = list(models), []
     while left:
         model = left.pop(0)
-        cut = _find_cut(model, positions, noise_m=noise_m, shared_m=shared_m)
-        if cut is None:
+        parts = _find_parts(model, positions, noise_m=noise_m, shared_m=shared_m)
+        if len(parts) == 1:
             done.append(model)
             continue
-        log.info("GPS wants %d and %d photos of a model apart", *map(len, cut))
-        left = [*(_part(model, ids) for ids in cut), *left]
+        sizes = sorted(map(len, parts), reverse=True)
+        log.info("A model of %d photos comes apart: %s", sum(sizes), sizes)
+        left = [*(_part(model, ids) for ids in parts if len(ids) >= _LEAST), *left]
     return done
 
 
@@ -71,56 +74,72 @@ def _part(model: pycolmap.Reconstruction, ids: set[int]) -> pycolmap.Reconstruct
     return part
 
 
-def _find_cut(
+def _find_parts(
     model: pycolmap.Reconstruction, positions: Positions, *, noise_m: float, shared_m: float
-) -> tuple[set[int], set[int]] | None:
-    """Find the cut with the largest strain; None if none is too large."""
+) -> list[set[int]]:
+    """Find the parts that hardly share a point, or else the two of largest strain."""
     poses = poses_of(model)
     ids = np.array(list(poses), dtype=np.int64)
     if len(ids) < 2 * _LEAST:
-        return None
+        return [set(ids.tolist())]
+    seen = _sightings(model, ids)
+    tree, sides = _tree_cuts(seen)
+    held = np.array([_n_crossing(seen, side) >= _HOLDS for side in sides], dtype=bool)
+    n_parts, part = connected_components(_graph_of(tree[held], len(ids)), directed=False)
+    if n_parts > 1:
+        return [set(ids[part == k].tolist()) for k in range(n_parts)]
     level = level_places(poses)
     known = np.array([i in positions for i in ids.tolist()])
     gps = np.array([positions[i][:2] for i in ids[known].tolist()]).reshape(-1, 2)
-    worst, found = MOST_STRAIN, None
-    for inside in _tree_cuts(_shared_points(model, ids)):
-        said = strain(level[known], gps, inside[known], noise_m=noise_m, shared_m=shared_m)
-        if said > worst:
-            worst, found = said, inside
-    if found is None:
-        return None
-    return set(ids[~found].tolist()), set(ids[found].tolist())
+    said = [
+        strain(level[known], gps, side[known], noise_m=noise_m, shared_m=shared_m) for side in sides
+    ]
+    if not said or max(said) <= MOST_STRAIN:
+        return [set(ids.tolist())]
+    side = sides[int(np.argmax(said))]
+    return [set(ids[~side].tolist()), set(ids[side].tolist())]
 
 
-def _shared_points(model: pycolmap.Reconstruction, ids: Ints) -> coo_array:
-    """Count the points that two photos both see, shape (N, N), upper half."""
+def _sightings(model: pycolmap.Reconstruction, ids: Ints) -> csr_array:
+    """Say which photos see which points, shape (points, photos), ones."""
     row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
-    firsts: list[int] = []
-    seconds: list[int] = []
-    for point in model.points3D.values():
-        rows = sorted({row_of[e.image_id] for e in point.track.elements if e.image_id in row_of})
-        for a, b in combinations(rows, 2):
-            firsts.append(a)
-            seconds.append(b)
-    n = len(ids)
-    counts = coo_array((np.ones(len(firsts)), (firsts, seconds)), shape=(n, n))
-    counts.sum_duplicates()
-    return counts
+    points: list[int] = []
+    photos: list[int] = []
+    for number, point in enumerate(model.points3D.values()):
+        rows = {row_of[e.image_id] for e in point.track.elements if e.image_id in row_of}
+        points.extend([number] * len(rows))
+        photos.extend(sorted(rows))
+    shape = (max(points, default=0) + 1, len(ids))
+    return csr_array((np.ones(len(points), np.int32), (points, photos)), shape=shape)
 
 
-def _tree_cuts(shared: coo_array) -> Iterable[NDArray[np.bool_]]:
-    """Give, for each edge of the tree with most shared points, what hangs on one side of it."""
-    n = shared.shape[0]
-    weights = coo_array((1 / shared.data, shared.coords), shape=shared.shape)
-    tree = minimum_spanning_tree(weights.tocsr())
-    edges: Sequence[tuple[int, int]] = list(zip(*tree.nonzero(), strict=True))
-    both = (tree + tree.T).tolil()
-    for a, b in edges:
-        kept = both[a, b]
-        both[a, b] = both[b, a] = 0
-        reached = breadth_first_order(both.tocsr(), b, return_predecessors=False)
-        both[a, b] = both[b, a] = kept
-        inside = np.zeros(n, bool)
-        inside[reached] = True
-        if min(inside.sum(), n - inside.sum()) >= _LEAST:
-            yield inside
+def _n_crossing(seen: csr_array, inside: Bools) -> int:
+    """Count the points that photos on both sides of a cut see."""
+    within = seen @ inside.astype(np.int32)
+    return int(((within > 0) & (within < np.diff(seen.indptr))).sum())
+
+
+def _tree_cuts(seen: csr_array) -> tuple[Ints, list[Bools]]:
+    """Cut the tree of photos that share most points at each of its edges.
+
+    Returns:
+        The edges, rows of two photos, shape (T, 2), and for each what hangs on one side of it.
+    """
+    shared = coo_array(seen.T @ seen)
+    first, second = shared.coords
+    upper = first < second
+    weights = _graph_of(
+        np.stack([first[upper], second[upper]], axis=1), shared.shape[0], 1 / shared.data[upper]
+    )
+    edges = np.stack(minimum_spanning_tree(weights).nonzero(), axis=1).astype(np.int64)
+    sides = []
+    for k in range(len(edges)):
+        rest = _graph_of(np.delete(edges, k, axis=0), shared.shape[0])
+        _, part = connected_components(rest, directed=False)
+        sides.append(np.asarray(part == part[edges[k, 1]]))
+    return edges, sides
+
+
+def _graph_of(edges: Ints, n: int, weights: Floats | None = None) -> csr_array:
+    values = np.ones(len(edges)) if weights is None else weights
+    return csr_array((values, (edges[:, 0], edges[:, 1])), shape=(n, n))

@@ -3,6 +3,7 @@ import pytest
 
 from citysplat_core.mapping.georegister import poses_of
 from citysplat_core.mapping.splitting import level_places, split_models
+from tests.mapping.test_ties import cut
 
 GPS = {"noise_m": 3.0, "shared_m": 2.0}
 
@@ -36,3 +37,10 @@ def test_level_places_have_the_shape_of_the_street(solved_street):
     lengths = [np.linalg.norm(p[-1] - p[0]) / np.linalg.norm(p[20] - p[0])
                for p in (level, street.centers[:, :2])]  # fmt: skip
     assert lengths[0] == pytest.approx(lengths[1], rel=0.01)
+
+
+def test_ends_that_see_nothing_in_common_are_no_model(solved_street):
+    street, whole, _ = solved_street
+    ends = cut(whole, [*street.ids[:12], *street.ids[-12:]])
+    parts = split_models([ends], street.positions(), **GPS)
+    assert [sorted(part.reg_image_ids()) for part in parts] == [street.ids[:12], street.ids[-12:]]
