@@ -187,7 +187,12 @@ def _map_the_rest(
     database = job.out / "rest.db"
     merge_databases([workspace.database], database, keep_descriptors=False, image_ids=ids)
     inside = {i: [p for p in workspace.partners.get(i, ()) if p in ids] for i in sorted(ids)}
-    rest = replace(workspace, database=database, partners=inside, mappable=frozenset(ids))
+    images = workspace.images[workspace.images["colmap_id"].isin(ids)].reset_index(drop=True)
+    positions = {i: place for i, place in workspace.positions.items() if i in ids}
+    rest = replace(
+        workspace, database=database, images=images, positions=positions, partners=inside,
+        mappable=frozenset(ids),
+    )  # fmt: skip
     attempts = attempt_all(
         box,
         rest,

@@ -7,12 +7,20 @@ import pandas as pd
 import pycolmap
 import pytest
 
-from citysplat_core.mapping import read_components, read_images, read_registered, solve_box
+from citysplat_core.mapping import read_components, read_images, read_registered, solve, solve_box
 from citysplat_core.mapping.lineage import read_earlier
 from citysplat_core.settings import MappingSettings, UpdateSettings
 from citysplat_core.storage import ArtifactStore, no_progress
 
-N, CORNERS = 30, ((0, 0), (60, 0), (75, 20))
+N, CORNERS = 26, ((0, 0), (52, 0), (65, 17))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pictures():
+    """Spare the pictures, which take as long as an update."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solve, "draw_from_above", lambda path, **_: path.touch())
+        yield
 
 
 @pytest.fixture
@@ -119,6 +127,14 @@ def test_new_photos_join_the_finished_model(box_without, street):
     assert [u["from"] for u in told["updates"]] == [first.fingerprint]
 
 
+def test_models_of_another_mapper_take_new_photos_in(box, street):
+    box.solve(street, without=(8, 19), strategy="geographic")
+    made = box.solve(street, strategy="geographic")
+    assert made.counts["made_by"] == "updated (2 added, 0 dropped, 0 failed)"
+    assert made.counts["strategy"] == "geographic, updated"
+    assert relative_errors_m(street, made).max() < 0.2
+
+
 def test_the_rest_of_an_updated_model_hardly_moves(box_without, street):
     box = box_without(8, 19)
     before = read_registered(box.in_force.path).set_index("colmap_id")
@@ -140,7 +156,7 @@ def test_photos_that_have_gone_leave_the_model(box_without, street):
 
 
 def test_many_small_updates_end_in_a_new_solution(box_without, street):
-    box, rule = box_without(8, 19), UpdateSettings(max_new_share=0.04)
+    box, rule = box_without(8, 19), UpdateSettings(max_new_share=0.05)
     made = box.solve(street, without=(3, 19), rule=rule)
     assert made.counts["made_by"] == "updated (1 added, 1 dropped, 0 failed)"
     made = box.solve(street, without=(3, 19), rule=rule)  # its inputs have other versions, no more
@@ -149,18 +165,18 @@ def test_many_small_updates_end_in_a_new_solution(box_without, street):
     assert len(pd.read_parquet(made.path / "solved" / "images.parquet")) == N - 2
     made = box.solve(street, rule=rule)
     assert made.counts["made_by"] == (
-        "solved again because 2 of 28 photos are new since it was solved, over max_new_share = 0.04"
+        "solved again because 2 of 24 photos are new since it was solved, over max_new_share = 0.05"
     )
     assert lineage_of(made)["updates"] == []
     assert len(pd.read_parquet(made.path / "solved" / "images.parquet")) == N
 
 
 def test_new_photos_that_hang_together_alone_make_a_component(box, make_street):
-    street = make_street(n_photos=40, corners=((0, 0), (110, 0)))
-    box.solve(street, without=range(33, 40))
-    made = box.solve(street, without=range(29, 33))  # no pair ties the last seven to the others
-    assert made.counts["made_by"] == "updated (7 added, 4 dropped, 0 failed)"
-    assert read_components(made.path)["n_images"].tolist() == [29, 7]
+    street = make_street(n_photos=36, corners=((0, 0), (99, 0)))
+    box.solve(street, without=range(30, 36))
+    made = box.solve(street, without=range(26, 30))  # no pair ties the last six to the others
+    assert made.counts["made_by"] == "updated (6 added, 4 dropped, 0 failed)"
+    assert read_components(made.path)["n_images"].tolist() == [26, 6]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +197,7 @@ def test_the_rule_asks_for_a_new_solution(box_without, street, rule, settings, b
 def test_other_keypoints_of_all_photos_ask_for_a_new_solution(box_without, make_street):
     other = make_street(n_photos=N, corners=CORNERS, seed=2)
     made = box_without(8, 19).solve(other)
-    assert "28 of 28 photos are lost" in made.counts["made_by"]
+    assert "24 of 24 photos are lost" in made.counts["made_by"]
     assert made.counts["n_registered"] == N
     assert relative_errors_m(other, made).max() < 0.2
 
@@ -201,21 +217,22 @@ def test_another_camera_model_asks_for_a_new_solution(box_without, street, monke
 
 
 def test_a_model_whose_bridge_has_gone_stays_whole(box_without, street):
-    made = box_without().solve(street, without=range(13, 17))
+    rule = UpdateSettings(max_lost_share=0.2)
+    made = box_without().solve(street, without=range(11, 15), rule=rule)
     assert made.counts["made_by"] == "updated (0 added, 4 dropped, 0 failed)"
-    assert read_components(made.path)["n_images"].tolist() == [26]
+    assert read_components(made.path)["n_images"].tolist() == [22]
     assert relative_errors_m(street, made).max() < 0.2
 
 
 def test_other_pairs_of_the_same_photos_ask_for_a_new_solution(box_without, street):
     rule = UpdateSettings(max_changed_pairs_share=0.4)
     made = box_without().solve(street, pairs=lambda i, j: j <= i + 2, rule=rule)
-    assert "53 of 110 pairs of photos that stay have changed" in made.counts["made_by"]
+    assert "45 of 94 pairs of photos that stay have changed" in made.counts["made_by"]
 
 
 def test_new_photos_between_two_components_make_them_one(box, street):
-    first = box.solve(street, without=range(13, 17))
-    assert read_components(first.path)["n_images"].tolist() == [13, 13]
+    first = box.solve(street, without=range(11, 15))
+    assert read_components(first.path)["n_images"].tolist() == [11, 11]
     made = box.solve(street)
     assert made.counts["made_by"] == "updated (4 added, 0 dropped, 0 failed)"
     assert read_components(made.path)["n_images"].tolist() == [N]
