@@ -31,7 +31,7 @@ from citysplat_core.mapping import read_registered, solve_box
 from citysplat_core.matching import match_box
 from citysplat_core.matching.geometries import forget_geometries
 from citysplat_core.settings import MappingSettings, MatchingSettings
-from citysplat_core.storage import no_progress
+from citysplat_core.storage import no_progress, sha256_of, write_json
 from citysplat_core.storage.usage import cpu_seconds
 
 HERE = Path(__file__).parent
@@ -46,6 +46,15 @@ DEFAULT = "spatial, sequence, expansion (default)"
 WITHOUT = "4 boxes without fringes"
 
 
+def known(town: Town) -> Path:
+    """Give the pairs that the user's way has compared as a finished artifact has them."""
+    folder = town.folder / "sources" / "known"
+    folder.mkdir(parents=True, exist_ok=True)
+    tried = Path(shutil.copy(town.folder / "citysplat" / "out" / "tried.parquet", folder))
+    write_json(folder / "manifest.json", {"files": {"tried.parquet": {"sha256": sha256_of(tried)}}})
+    return folder
+
+
 def match(town: Town, name: str, changes: dict[str, object], n_threads: int) -> Path:
     """Match the town in one way; pairs of the user's way are known."""
     folder = town.folder / "sources" / name.replace(" ", "-").replace(",", "")
@@ -55,7 +64,7 @@ def match(town: Town, name: str, changes: dict[str, object], n_threads: int) -> 
     match_box(
         "town", box_images=town.box_images, box_features=town.box_features, out=folder / "out",
         work=folder / "work", settings=MatchingSettings(**changes), n_threads=n_threads,
-        progress=progress_of(name), earlier=town.folder / "citysplat" / "out",
+        progress=progress_of(name), earlier=known(town),
     )  # fmt: skip
     shutil.rmtree(folder / "work")
     return folder

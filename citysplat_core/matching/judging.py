@@ -35,6 +35,7 @@ _ROUGH_PARTNERS: Final = 3
 _FAIR_MATCHES: Final = 10
 _FAIR_SHARE: Final = 0.6
 """One of these a supported pair must have."""
+_SKETCHES: Final = 2
 _MOST_TURN_ERROR_DEG: Final = 4.0
 _MOST_DIRECTION_ERROR_DEG: Final = 30.0
 PLACES: Final = "places"
@@ -107,16 +108,24 @@ def judge_matches(
 
 
 def _weigh(photos: Photos, edges: Edges, inliers: Inliers, settings: MatchingSettings) -> Evidence:
-    """Ask all matches, sketch the box with those that surely agree, and ask all once more."""
+    """Ask all matches, sketch the box with those that surely agree, and ask all once more.
+
+    Twice: where GPS is noisy, the second sketch rests on many more matches than the first.
+    """
     rough = weigh_matches(
         photos, edges, inliers,
         gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
     )  # fmt: skip
-    _, proven = _prove(edges, rough, len(photos), settings)
-    believed = (proven & rough.is_tested)[inliers.edge] & (rough.verdict > 0)
-    sketch = sketch_from(photos, edges, rough, believed, gps_sigma_m=settings.gps_sigma_m)
-    lends = proven | ~rough.is_tested
-    return weigh_sketched(photos, edges, inliers, rough, sketch, lends)
+    found = rough
+    for _ in range(_SKETCHES):
+        _, proven = _prove(edges, found, len(photos), settings)
+        believed = (proven & found.is_tested)[inliers.edge] & (found.verdict > 0)
+        if not believed.any():
+            break
+        sketch = sketch_from(photos, edges, found, believed, gps_sigma_m=settings.gps_sigma_m)
+        lends = proven | ~found.is_tested
+        found = weigh_sketched(photos, edges, inliers, rough, sketch, lends)
+    return found
 
 
 def _prove(
