@@ -9,16 +9,11 @@ import pycolmap
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-from citysplat_core.matching.evidence import (
-    LEAST_TESTED,
-    Evidence,
-    weigh_matches,
-)
+from citysplat_core.matching.evidence import LEAST_TESTED, Evidence
 from citysplat_core.matching.gates import Verdict, judge_pairs
 from citysplat_core.matching.inliers import Graph, Inliers
 from citysplat_core.matching.photos import Photos
-from citysplat_core.matching.sketched import weigh_sketched
-from citysplat_core.matching.sketching import sketch_from
+from citysplat_core.matching.sketching import weigh_with_sketch
 from citysplat_core.matching.verify import Edges
 from citysplat_core.settings import MatchingSettings
 
@@ -35,7 +30,6 @@ _ROUGH_PARTNERS: Final = 3
 _FAIR_MATCHES: Final = 10
 _FAIR_SHARE: Final = 0.6
 """One of these a supported pair must have."""
-_SKETCHES: Final = 2
 _MOST_TURN_ERROR_DEG: Final = 4.0
 _MOST_DIRECTION_ERROR_DEG: Final = 30.0
 PLACES: Final = "places"
@@ -88,7 +82,11 @@ def judge_matches(
     Returns:
         The judgement; the same input gives the same.
     """
-    evidence = _weigh(photos, edges, inliers, settings)
+    evidence, _ = weigh_with_sketch(
+        photos, edges, inliers,
+        gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
+        prove=lambda found: _prove(edges, found, len(photos), settings)[1],
+    )  # fmt: skip
     tested = evidence.is_tested
     is_clean = evidence.share_for >= _CLEAN_SHARE
     stays = (evidence.verdict > 0) | ((evidence.verdict == 0) & is_clean[inliers.edge])
@@ -105,27 +103,6 @@ def judge_matches(
     verdict = judge_pairs(photos, edges, settings, far=far, refused=reasons, proven=proven)
     kept = np.array([not reason for reason in verdict.reasons], dtype=bool)
     return Judgement(verdict=verdict, is_kept=stays & kept[inliers.edge], evidence=evidence)
-
-
-def _weigh(photos: Photos, edges: Edges, inliers: Inliers, settings: MatchingSettings) -> Evidence:
-    """Ask all matches, sketch the box with those that surely agree, and ask all once more.
-
-    Twice: where GPS is noisy, the second sketch rests on many more matches than the first.
-    """
-    rough = weigh_matches(
-        photos, edges, inliers,
-        gps_sigma_m=settings.gps_sigma_m, max_distance_m=settings.max_verified_distance_m,
-    )  # fmt: skip
-    found = rough
-    for _ in range(_SKETCHES):
-        _, proven = _prove(edges, found, len(photos), settings)
-        believed = (proven & found.is_tested)[inliers.edge] & (found.verdict > 0)
-        if not believed.any():
-            break
-        sketch = sketch_from(photos, edges, found, believed, gps_sigma_m=settings.gps_sigma_m)
-        lends = proven | ~found.is_tested
-        found = weigh_sketched(photos, edges, inliers, rough, sketch, lends)
-    return found
 
 
 def _prove(
