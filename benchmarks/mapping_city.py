@@ -222,6 +222,7 @@ def match_city(city: City, matching: MatchingSettings, *, keep: bool = False) ->
                 features_a=city.at("box_features", fringe.a),
                 features_b=city.at("box_features", fringe.b), fringe_images=city.fringe_images,
                 out=out, work=work, settings=matching,
+                matches=[city.at("matches", box) for box in (fringe.a, fringe.b)],
                 progress=city.tell(f"pairs of {fringe.key}"), **common,
             ),
             then=_keep_raw_pairs,

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 _MAX_DISTANCE_M: Final = 60.0
 _TELLS_LENS: Final = 8
-"""Placed photos of a camera from which on their focal length counts."""
+"""Placed photos of a camera from which on their lens counts."""
+_RADIAL_MODELS: Final = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
+"""Their first extra parameter is the radial term of a sketch."""
 
 
 def map_sketch(job: MapJob) -> list[pycolmap.Reconstruction]:
@@ -116,8 +118,8 @@ def _groups(graph: Graph, sketch: Sketch, min_matches: int) -> Iterable[NDArray[
 def _place(
     model: pycolmap.Reconstruction, photos: Photos, sketch: Sketch, rows: NDArray[np.intp]
 ) -> None:
-    """Give photos of a model their poses, and its cameras the focal lengths of the sketch."""
-    focal_of: dict[int, list[float]] = {}
+    """Give photos of a model their poses, and its cameras the lenses of the sketch."""
+    lens_of: dict[int, list[tuple[float, float]]] = {}
     for row in rows.tolist():
         image_id = int(photos.colmap_id[row])
         if not model.exists_image(image_id):
@@ -127,16 +129,27 @@ def _place(
         pose = pycolmap.Rigid3d(pycolmap.Rotation3d(rotation), -rotation @ sketch.centre_m[row])
         model.frame(image.frame_id).set_cam_from_world(image.camera_id, pose)
         model.register_frame(image.frame_id)
-        focal_of.setdefault(image.camera_id, []).append(float(sketch.focal[row]))
-    _zoom(model, focal_of)
+        lens = float(sketch.focal[row]), float(sketch.radial[row])
+        lens_of.setdefault(image.camera_id, []).append(lens)
+    _set_lenses(model, lens_of)
 
 
-def _zoom(model: pycolmap.Reconstruction, focal_of: Mapping[int, Sequence[float]]) -> None:
-    for camera_id, said in focal_of.items():
+def _set_lenses(
+    model: pycolmap.Reconstruction, lens_of: Mapping[int, Sequence[tuple[float, float]]]
+) -> None:
+    """Give cameras the middle focal length and radial term of their photos.
+
+    A point that COLMAP's camera puts at q (1 + k1 q^2) has q = f p (1 + r p^2) by the sketch: to
+    first order its radial term becomes r + k1 f^2.
+    """
+    for camera_id, said in lens_of.items():
         if len(said) < _TELLS_LENS:
             continue
         camera = model.camera(camera_id)
-        zoom, params = float(np.median(said)), list(camera.params)
+        (zoom, radial), params = np.median(said, axis=0).tolist(), list(camera.params)
         for place in camera.focal_length_idxs():
             params[place] *= zoom
+        if camera.model_name in _RADIAL_MODELS:
+            first = camera.extra_params_idxs()[0]
+            params[first] = radial + params[first] * zoom**2
         camera.params = params

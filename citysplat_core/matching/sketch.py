@@ -12,9 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from citysplat_core.matching.bundle import Bundle, Sightings, adjust_bundle, upright
+from citysplat_core.matching.bundle import adjust_bundle, upright
 from citysplat_core.matching.consensus import median_of
 from citysplat_core.matching.pairs import NO_SEQUENCE
+from citysplat_core.matching.sightings import Bundle, Sightings
+from citysplat_core.matching.strays import find_strays
 from citysplat_core.matching.surroundings import MatchDepths
 from citysplat_core.matching.tracks import Tracks, choose_tracks
 
@@ -39,13 +41,27 @@ class Sketch:
         centre_m: East and north as the photos', up from their common height, shape (N, 3).
         focal: True focal length of each photo as a share of the supposed one, 1 where nothing is
             known, shape (N,).
+        radial: First radial term of each photo beside the supposed ones, shape (N,).
         is_known: Photos that the sure matches place, shape (N,); others are as they were given.
     """
 
     rotation: NDArray[np.float64]
     centre_m: NDArray[np.float64]
     focal: NDArray[np.float64]
+    radial: NDArray[np.float64]
     is_known: NDArray[np.bool_]
+
+    @classmethod
+    def unknown(
+        cls, east_north_m: NDArray[np.float64], heading_deg: NDArray[np.float64]
+    ) -> "Sketch":
+        """Return the sketch that knows no photo: upright cameras where they are given."""
+        count = len(east_north_m)
+        return cls(
+            rotation=upright(heading_deg),
+            centre_m=_with_height(east_north_m),
+            focal=np.ones(count), radial=np.zeros(count), is_known=np.zeros(count, dtype=bool),
+        )  # fmt: skip
 
     @property
     def heading_deg(self) -> NDArray[np.float64]:
@@ -54,7 +70,7 @@ class Sketch:
         return np.asarray(np.degrees(np.arctan2(forward[:, 0], forward[:, 1])) % 360.0)
 
 
-def draw_sketch(
+def draw_sketch(  # noqa: PLR0913 - all that is known of the photos
     depths: MatchDepths,
     believed: NDArray[np.bool_],
     *,
@@ -64,6 +80,7 @@ def draw_sketch(
     sequence: NDArray[np.int64],
     along: NDArray[np.int64],
     gps_sigma_m: float,
+    before: Sketch | None = None,
 ) -> Sketch:
     """Solve the poses of all photos from the matches that are believed.
 
@@ -76,6 +93,7 @@ def draw_sketch(
         sequence: Sequence numbers; photos of one share a lens, shape (N,).
         along: Rows (i, j) of photos that follow each other in a sequence, shape (S, 2).
         gps_sigma_m: Error of a position.
+        before: An earlier sketch of the photos, whose lenses are taken to start with.
     """
     n_photos = len(gps_m)
     start_m = _with_height(gps_m + correction_m)
@@ -83,8 +101,7 @@ def draw_sketch(
     has_heading = np.isfinite(heading_deg)
     believed = believed & has_heading[depths.owner[depths.place]].all(axis=1)
     if not believed.any():
-        none = np.zeros(n_photos, dtype=bool)
-        return Sketch(rotation=first, centre_m=start_m, focal=np.ones(n_photos), is_known=none)
+        return Sketch.unknown(gps_m + correction_m, heading_deg)
     tracks = choose_tracks(depths.place, depths.owner, believed, n_photos)
     sightings = Sightings(
         photo=tracks.photo,
@@ -94,18 +111,21 @@ def draw_sketch(
     )
     rotation = np.where(has_heading[:, None, None], first, np.eye(3))
     point_m = _start_points(depths, tracks, sightings, rotation, start_m)
+    focal, radial = _start_lenses(sightings.lens, before)
     solved = adjust_bundle(
         Bundle(
             rotation=rotation, centre_m=start_m, point_m=point_m,
-            focal=np.ones(sightings.lens.max(initial=0) + 1),
+            focal=focal, radial=radial,
         ), sightings,
         gps_m=_with_height(gps_m), gps_sigma_m=gps_sigma_m, along=along,
     )  # fmt: skip
     is_known = _is_sure(solved, sightings, start_m)
+    is_known &= ~find_strays(solved.centre_m[:, :2] - gps_m, is_known, along)
     return Sketch(
         rotation=np.where(is_known[:, None, None], solved.rotation, first),
         centre_m=np.where(is_known[:, None], solved.centre_m, start_m),
         focal=np.where(is_known, solved.focal[sightings.lens], 1.0),
+        radial=np.where(is_known, solved.radial[sightings.lens], 0.0),
         is_known=is_known,
     )
 
@@ -119,6 +139,18 @@ def _lenses(sequence: NDArray[np.int64]) -> NDArray[np.int64]:
     alone = sequence == NO_SEQUENCE
     own = np.where(alone, sequence.max(initial=0) + 1 + np.arange(len(sequence)), sequence)
     return np.unique(own, return_inverse=True)[1].astype(np.int64)
+
+
+def _start_lenses(
+    lens: NDArray[np.int64], before: Sketch | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take focal lengths and radial terms from a sketch, else as they are said to be; (L,) each."""
+    n_lenses = int(lens.max(initial=0)) + 1
+    focal, radial = np.ones(n_lenses), np.zeros(n_lenses)
+    if before is not None:
+        known = lens[before.is_known]
+        focal[known], radial[known] = before.focal[before.is_known], before.radial[before.is_known]
+    return focal, radial
 
 
 def _start_points(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from citysplat_core.matching.depths import find_metric_depths
 from citysplat_core.matching.evidence import CLOSE_M, Evidence
 from citysplat_core.matching.inliers import Inliers
+from citysplat_core.matching.lens import straighten
 from citysplat_core.matching.photos import Photos
 from citysplat_core.matching.scene import SIGMAS, Scene
 from citysplat_core.matching.sketch import Sketch
@@ -57,8 +58,7 @@ def weigh_sketched(
     first, second = edges.rows.T
     known = np.asarray(sketch.is_known[edges.rows].all(axis=1))
     posed, baseline_m = _by_sketch(edges, sketch, known)
-    focal = sketch.focal[edges.rows[inliers.edge]].astype(np.float32)
-    inliers = replace(inliers, bearing=inliers.bearing / focal[:, :, None])
+    inliers = straighten_matches(edges, inliers, sketch)
     passing = np.where(known[inliers.edge], passing_deg(posed, inliers), 0.0)
     lends = believed & known & (baseline_m > _SHORTEST_M)
     lends &= before.is_tested | (before.steps > 0)
@@ -94,6 +94,16 @@ def weigh_sketched(
         verdict, inliers.edge, len(edges), yaws=yaws, correction_m=correction,
         steps=before.steps, depths=depths, is_sketched=known,
     )  # fmt: skip
+
+
+def straighten_matches(edges: Edges, inliers: Inliers, sketch: Sketch) -> Inliers:
+    """Undo what lenses do, by a sketch, beyond what they are said to do."""
+    photo = edges.rows[inliers.edge]
+    sides = [
+        straighten(inliers.bearing[:, side], sketch.focal[row], sketch.radial[row])
+        for side, row in enumerate(photo.T)
+    ]
+    return replace(inliers, bearing=np.stack(sides, axis=1))
 
 
 def passing_deg(edges: Edges, inliers: Inliers) -> NDArray[np.float64]:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from citysplat_core.matching.bundle import Bundle, Sightings, adjust_bundle, upright
+from citysplat_core.matching.bundle import adjust_bundle, upright
+from citysplat_core.matching.lens import bend, straighten
+from citysplat_core.matching.sightings import Bundle, Sightings
 
 N_PHOTOS, N_POINTS = 24, 400
 
@@ -24,6 +26,7 @@ def truth() -> Bundle:
         centre_m=np.c_[east, north, rng.normal(0, 0.1, N_PHOTOS)],
         point_m=away,
         focal=np.ones(1),
+        radial=np.zeros(1),
     )
 
 
@@ -52,6 +55,7 @@ def rough(truth: Bundle, seed: int = 4) -> Bundle:
         ],
         point_m=truth.point_m + rng.normal(0, 1.5, truth.point_m.shape),
         focal=np.ones(1),
+        radial=np.zeros(1),
     )
 
 
@@ -112,6 +116,23 @@ def test_a_focal_length_that_is_wrong_by_a_fifth_is_found(truth, sightings):
     solved = solve(rough(truth), wide, gps_of(truth))
     assert abs(solved.focal[0] - 0.8) < 0.04
     assert np.median(np.linalg.norm(steps(solved) - steps(truth), axis=1)) < 0.3
+
+
+def test_a_lens_that_bends_the_rim_is_found(truth, sightings):
+    count = len(sightings.photo)
+    bent = bend(sightings.bearing, np.full(count, 0.8), np.full(count, -0.2))
+    solved = solve(rough(truth), replace(sightings, bearing=bent), gps_of(truth))
+    assert abs(solved.focal[0] - 0.8) < 0.04
+    assert abs(solved.radial[0] + 0.2) < 0.05
+    assert np.median(np.linalg.norm(steps(solved) - steps(truth), axis=1)) < 0.3
+
+
+def test_straightened_points_are_where_they_were():
+    image = np.random.default_rng(8).uniform(-0.8, 0.8, (500, 2))
+    focal, radial = np.full(500, 0.9), np.full(500, -0.15)
+    bent = bend(image, focal, radial)
+    assert np.abs(bent - image).max() > 0.1
+    np.testing.assert_allclose(straighten(bent, focal, radial), image, atol=0.002)
 
 
 def test_the_same_input_gives_the_same_bits(truth, sightings):
