@@ -112,11 +112,22 @@ def expand_in_rounds(
         if len(latest) < settings.expansion_min_new:
             break
         left -= len(latest)
-        united = _joined(united, latest, number, len(photos))
+        united = join_round(united, latest, number, len(photos))
     return united
 
 
-def _joined(old: Proposals, new: Proposals, number: int, n_photos: int) -> Proposals:
+def join_round(old: Proposals, new: Proposals, number: int, n_photos: int) -> Proposals:
+    """Add the pairs of a later round to those before.
+
+    Args:
+        old: Pairs of all rounds before.
+        new: Other pairs.
+        number: Of the round.
+        n_photos: Photos that the rows count.
+
+    Returns:
+        All, sorted; what the new round left out is told as ``expansion: REASON``.
+    """
     order = np.argsort(keys_of(np.concatenate([old.pairs, new.pairs]), n_photos), kind="stable")
     rounds = np.concatenate([old.round, np.full(len(new), number, dtype=np.uint8)])
     kept = {key: n for key, n in old.refused.items() if not key.startswith("expansion: ")}

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from citysplat_core.features import (
     connected,
@@ -18,14 +20,15 @@ from citysplat_core.features import (
     strip_database,
 )
 from citysplat_core.matching.budget import Proposals, nothing
-from citysplat_core.matching.expansion import expand_in_rounds
+from citysplat_core.matching.expansion import expand_in_rounds, join_round
 from citysplat_core.matching.gates import Verdict
 from citysplat_core.matching.headings import compass_that_follows_motion
-from citysplat_core.matching.inliers import read_graph
-from citysplat_core.matching.judging import judge_matches, write_kept_matches
+from citysplat_core.matching.inliers import Graph, read_graph
+from citysplat_core.matching.judging import Judgement, judge_matches, write_kept_matches
 from citysplat_core.matching.pairs_plan import may_share_surface, propose_pairs
 from citysplat_core.matching.photos import Photos, read_photos
 from citysplat_core.matching.picture import draw_match_graph
+from citysplat_core.matching.placed_pairs import propose_from_places
 from citysplat_core.matching.report import counts_of, summarize_graph, summarize_pairs
 from citysplat_core.matching.retrieval import DESCRIBERS, retrieve_pairs, retrieved_among
 from citysplat_core.matching.table import (
@@ -42,6 +45,9 @@ from citysplat_core.storage import Progress, StepReport, published, write_json
 
 logger = logging.getLogger(__name__)
 
+_WITNESS_M: Final = 60.0
+"""Photos this near to those of a fringe are asked with them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
@@ -57,6 +63,8 @@ class _Task:
     empty_reason: str
     earlier: Path | None
     judged: tuple[Path, ...] = ()
+    witnesses: Photos | None = None
+    """The photos and those around them, whose pairs were judged before; None: the photos alone."""
 
 
 def match_box(  # noqa: PLR0913 - an artifact's step, with what it may take over
@@ -199,8 +207,21 @@ def match_fringe(  # noqa: PLR0913 - two boxes have two of everything
         empty_reason=reason,
         earlier=earlier,
         judged=_copies_of([folder / "matches.db" for folder in matches], work),
+        witnesses=both.select(_around(both, rows)) if matches else None,
     )
     return _match_and_write(task, settings, n_threads, progress)
+
+
+def _around(photos: Photos, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Give the rows of photos near those of a fringe: few photos alone prove nothing.
+
+    A handful of look-alike pairs agree with each other as well as true ones do; the drives that
+    they belong to, which hold far more photos, know by metres where they are.
+    """
+    if not len(rows):
+        return rows
+    far_m, _ = KDTree(photos.east_north_m[rows]).query(photos.east_north_m)
+    return np.flatnonzero(far_m <= _WITNESS_M)
 
 
 def _copies_of(databases: Sequence[Path], work: Path) -> tuple[Path, ...]:
@@ -267,16 +288,22 @@ def _match_and_write(
         photos, task.heading_deg, task.proposals, verified_inliers, settings, across=task.across
     )
     table = _compare(task, proposals, known, settings, n_threads, progress)
-    graph = read_graph([database, *task.judged], photos.colmap_id)
-    judgement = judge_matches(
-        photos, graph.edges, graph.inliers, settings,
-        far=retrieved_among(proposals, graph.edges), accepted=graph.source > 0,
-    )  # fmt: skip
+    graph, judgement = _judge(task, proposals, settings)
+    if not task.across:
+        hidden = propose_from_places(
+            photos, judgement.evidence, proposals, settings, n_threads=n_threads
+        )
+        if len(hidden):
+            number = int(proposals.round.max()) + 1
+            proposals = join_round(proposals, hidden, number, len(photos))
+            table = _compare(task, proposals, known, settings, n_threads, progress)
+            graph, judgement = _judge(task, proposals, settings)
     n_reused = known.count(pairs_to_try(table))
     n_tried = write_tried(task.out / TRIED, database, known)
-    table = enter_judgement(table, photos, graph, judgement)
+    asked = task.witnesses or photos
+    table = enter_judgement(table, asked, graph, judgement)
     _write_database(database, task.out / "matches.db", table)
-    write_kept_matches(task.out / "matches.db", photos.colmap_id, graph, judgement)
+    write_kept_matches(task.out / "matches.db", asked.colmap_id, graph, judgement)
     finish_database(task.out / "matches.db")
     with published(task.out / "pairs.parquet") as stream:
         table.to_parquet(stream, compression="zstd", index=False)
@@ -289,6 +316,20 @@ def _match_and_write(
         skipped=skipped,
         previews={"match graph": task.out / "graph.png"},
     )
+
+
+def _judge(
+    task: _Task, proposals: Proposals, settings: MatchingSettings
+) -> tuple[Graph, Judgement]:
+    """Judge all verified pairs, together with those that were judged before."""
+    asked = task.witnesses or task.photos
+    graph = read_graph([task.database, *task.judged], asked.colmap_id)
+    at = np.searchsorted(asked.colmap_id, task.photos.colmap_id).astype(np.int32)
+    alike = retrieved_among(replace(proposals, pairs=at[proposals.pairs]), graph.edges)
+    judgement = judge_matches(
+        asked, graph.edges, graph.inliers, settings, far=alike, accepted=graph.source > 0
+    )
+    return graph, judgement
 
 
 def _compare(
