@@ -89,7 +89,7 @@ def _find_parts(
     if n_parts > 1:
         return [set(ids[part == k].tolist()) for k in range(n_parts)]
     level = level_places(poses)
-    known = np.array([i in positions for i in ids.tolist()])
+    known = _with_own_fix(ids, positions)
     gps = np.array([positions[i][:2] for i in ids[known].tolist()]).reshape(-1, 2)
     said = [
         strain(level[known], gps, side[known], noise_m=noise_m, shared_m=shared_m) for side in sides
@@ -98,6 +98,19 @@ def _find_parts(
         return [set(ids.tolist())]
     side = sides[int(np.argmax(said))]
     return [set(ids[~side].tolist()), set(ids[side].tolist())]
+
+
+def _with_own_fix(ids: Ints, positions: Positions) -> Bools:
+    """Say which photos have a position that no earlier one has, shape (N,).
+
+    A receiver that lost the sky repeats its last position while the camera moves on.
+    """
+    told, own = set(), []
+    for image_id in ids.tolist():
+        fix = tuple(np.round(positions[image_id][:2], 2)) if image_id in positions else None
+        own.append(fix is not None and fix not in told)
+        told.add(fix)
+    return np.array(own, dtype=bool)
 
 
 def _sightings(model: pycolmap.Reconstruction, ids: Ints) -> csr_array:

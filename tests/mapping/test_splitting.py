@@ -26,6 +26,14 @@ def test_the_cut_is_where_gps_wants_it_and_leaves_the_model_alone(solved_street)
     assert whole.num_reg_images() == 40
 
 
+def test_a_receiver_that_repeats_its_last_position_cuts_nothing(solved_street):
+    street, whole, _ = solved_street
+    given = street.positions()
+    last = list(given)[-8]
+    stuck = {i: given[last] if k >= len(given) - 8 else p for k, (i, p) in enumerate(given.items())}
+    assert split_models([whole], stuck, noise_m=0.5, shared_m=0.5) == [whole]
+
+
 def test_a_model_without_positions_stays_whole(solved_street):
     _, whole, _ = solved_street
     assert split_models([whole], {}, **GPS) == [whole]
