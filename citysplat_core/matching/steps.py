@@ -289,15 +289,11 @@ def _match_and_write(
     )
     table = _compare(task, proposals, known, settings, n_threads, progress)
     graph, judgement = _judge(task, proposals, settings)
-    if not task.across:
-        hidden = propose_from_places(
-            photos, judgement.evidence, proposals, settings, n_threads=n_threads
-        )
-        if len(hidden):
-            number = int(proposals.round.max()) + 1
-            proposals = join_round(proposals, hidden, number, len(photos))
-            table = _compare(task, proposals, known, settings, n_threads, progress)
-            graph, judgement = _judge(task, proposals, settings)
+    hidden = _hidden(task, judgement, proposals, settings, n_threads)
+    if len(hidden):
+        proposals = join_round(proposals, hidden, int(proposals.round.max()) + 1, len(photos))
+        table = _compare(task, proposals, known, settings, n_threads, progress)
+        graph, judgement = _judge(task, proposals, settings)
     n_reused = known.count(pairs_to_try(table))
     n_tried = write_tried(task.out / TRIED, database, known)
     asked = task.witnesses or photos
@@ -315,6 +311,21 @@ def _match_and_write(
         counts=counts | {"pairs_reused": n_reused, "pairs_compared": n_tried - n_reused},
         skipped=skipped,
         previews={"match graph": task.out / "graph.png"},
+    )
+
+
+def _hidden(
+    task: _Task,
+    judgement: Judgement,
+    proposals: Proposals,
+    settings: MatchingSettings,
+    n_threads: int,
+) -> Proposals:
+    """Propose what GPS hid inside a box; the sides of a fringe are small and wait for no more."""
+    if task.across:
+        return nothing()
+    return propose_from_places(
+        task.photos, judgement.evidence, proposals, settings, n_threads=n_threads
     )
 
 
