@@ -131,10 +131,10 @@ def _place(
         model.register_frame(image.frame_id)
         lens = float(sketch.focal[row]), float(sketch.radial[row])
         lens_of.setdefault(image.camera_id, []).append(lens)
-    _set_lenses(model, lens_of)
+    set_lenses(model, lens_of)
 
 
-def _set_lenses(
+def set_lenses(
     model: pycolmap.Reconstruction, lens_of: Mapping[int, Sequence[tuple[float, float]]]
 ) -> None:
     """Give cameras the middle focal length and radial term of their photos.

@@ -5,7 +5,8 @@ import pandas as pd
 import pycolmap
 import pytest
 
-from citysplat_core.mapping.sketch_mapper import map_sketch, photos_of
+from citysplat_core.mapping.sketch_mapper import map_sketch, photos_of, set_lenses
+from citysplat_core.matching.lens import bend
 from citysplat_core.matching.pairs import NO_SEQUENCE
 from tests.mapping.map_jobs import map_job
 
@@ -74,3 +75,37 @@ def test_photos_are_described_in_the_order_of_their_ids(street):
     assert photos.sequence[3] == NO_SEQUENCE
     assert (np.diff(photos.captured_at) == 2000).all()
     np.testing.assert_allclose(photos.half_view[0], [320 / 450, 240 / 450], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        ("SIMPLE_RADIAL", [500.0, 320, 240, 0.02]),
+        ("RADIAL", [500.0, 320, 240, -0.05, 0.0]),
+        ("OPENCV", [500.0, 505.0, 320, 240, 0.03, 0, 0, 0]),
+        ("SIMPLE_PINHOLE", [500.0, 320, 240]),
+    ],
+)
+def test_cameras_get_the_lens_of_the_sketch(model, params):
+    """The new camera sees a point where the old one sees it through the sketch's lens."""
+    radial = 0.0 if model == "SIMPLE_PINHOLE" else -0.06
+    image = np.random.default_rng(1).uniform(-0.4, 0.4, (50, 2))
+    whole = pycolmap.Reconstruction()
+    whole.add_camera(
+        pycolmap.Camera(model=model, width=640, height=480, params=params, camera_id=3)
+    )
+    through = bend(image, np.full(50, 0.9), np.full(50, radial))
+    expected = whole.camera(3).img_from_cam(np.c_[through, np.ones(50)])
+    set_lenses(whole, {3: [(0.9, radial)] * 8})
+    seen = whole.camera(3).img_from_cam(np.c_[image, np.ones(50)])
+    assert np.abs(seen - expected).max() < 0.5  # pixels: to first order of the bend
+
+
+def test_a_few_photos_do_not_tell_a_lens():
+    whole = pycolmap.Reconstruction()
+    params = [500.0, 320, 240, 0.02]
+    whole.add_camera(
+        pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=params, camera_id=3)
+    )
+    set_lenses(whole, {3: [(0.5, 0.3)] * 3})
+    assert whole.camera(3).params.tolist() == params
