@@ -75,6 +75,7 @@ def test_what_was_solved_below_the_memory_limit_is_used(solve, monkeypatch, stra
 )
 def test_the_global_mapper_is_ended_at_its_limits(solve, monkeypatch, runtime_s, memory_mb, reason):
     monkeypatch.setattr("citysplat_core.mapping.mappers.BEAT_S", 0.05)
+    monkeypatch.setattr("citysplat_core.mapping.watch.BEAT_S", 0.05)
     monkeypatch.setattr(
         "citysplat_core.mapping.strategy.Watch", lambda _, __: Watch(runtime_s, memory_mb)
     )
