@@ -13,6 +13,7 @@ from citysplat_core.mapping.georegister import (
     describe_positions,
     georegister,
 )
+from citysplat_core.mapping.loose import find_loose
 from citysplat_core.mapping.vouching import Partners, is_vouched_for
 from citysplat_core.settings import MappingSettings
 
@@ -30,6 +31,7 @@ class Component:
         model: In the city frame if ``placed`` is not None, else as the mapper left it.
         placed: How it was brought there.
         pruned: Photos taken out, by colmap_id, with their GPS residual in metres.
+        loose: Photos of neighbours that were taken out; see ``loose.find_loose``.
         accepted: Whether what follows may use it.
         reason: Why it is refused, or a warning.
         numbers: The columns of ``components.parquet`` between ``component`` and ``accepted``.
@@ -41,6 +43,7 @@ class Component:
     accepted: bool
     reason: str
     numbers: dict[str, Any] = field(default_factory=dict)
+    loose: frozenset[int] = frozenset()
 
     @property
     def is_trusted(self) -> bool:
@@ -60,8 +63,9 @@ def judge(
     home_ids: Collection[int],
     partners: Partners,
     settings: MappingSettings,
+    kept: Collection[int] = (),
 ) -> Component:
-    """Georegister a model, take out photos that contradict GPS, and decide.
+    """Georegister a model, take out photos that contradict GPS or hang loosely, and decide.
 
     Args:
         model: What a mapper made; it is changed: pruned and, if it can be placed, transformed.
@@ -69,6 +73,7 @@ def judge(
         home_ids: Photos of the box itself.
         partners: Verified partners of every photo; they may speak for one that contradicts GPS.
         settings: Thresholds.
+        kept: Photos of neighbours that stay, however loosely they hang.
 
     Returns:
         The component; ``accepted`` with its reason.
@@ -77,9 +82,12 @@ def judge(
     placed, pruned = _place_and_prune(model, positions, partners, settings)
     if placed is not None:
         model.transform(placed.city_from_model)
+    # After placing: their GPS positions help as those of all others do.
+    loose = find_loose(model, home_ids, min_shared=settings.min_shared_points) - set(kept)
+    _take_out(model, loose)
     model.update_point_3d_errors()
     numbers = _measure(model, placed, positions, home_ids, settings)
-    reason = _refusal(numbers, n_solved, settings)
+    reason = _refusal(numbers, n_solved - len(loose), settings)
     if placed is None and not reason:
         reason = describe_positions(model, positions)
     accepted = not reason
@@ -88,7 +96,12 @@ def judge(
             f"warning: GPS residual median {numbers['gps_residual_median_m']:.1f} m is over "
             f"{settings.max_median_residual_m:g} m: trust the shape, not the position"
         )
-    return Component(model, placed, pruned, accepted, reason, numbers)
+    return Component(model, placed, pruned, accepted, reason, numbers, frozenset(loose))
+
+
+def _take_out(model: pycolmap.Reconstruction, ids: Collection[int]) -> None:
+    for image_id in sorted(ids):
+        model.deregister_frame(model.image(image_id).frame_id)
 
 
 def _place_and_prune(
@@ -115,8 +128,7 @@ def _place_and_prune(
         }
         if not wrong or model.num_reg_images() - len(wrong) < settings.min_model_size:
             break
-        for image_id in wrong:
-            model.deregister_frame(model.image(image_id).frame_id)
+        _take_out(model, wrong)
         pruned |= wrong
     return placed, pruned
 
@@ -135,7 +147,7 @@ def _measure(
     settings: MappingSettings,
 ) -> dict[str, Any]:
     ids = sorted(model.reg_image_ids())
-    residual_m = placed.residual_m if placed else {}
+    residual_m = {i: r for i, r in (placed.residual_m if placed else {}).items() if i in set(ids)}
     residual = list(residual_m.values())
     # A photo that others vouch for may have a GPS position a kilometre away: no measure of size.
     limit_m = _limit_m(residual_m, settings)

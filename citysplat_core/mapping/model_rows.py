@@ -34,18 +34,21 @@ def image_rows(
             else:
                 first[image_id] = row
     pruned = {i: r for c in components for i, r in c.pruned.items()}
-    refused = {i for c in components if not c.accepted for i in c.image_ids}
+    states = dict.fromkeys(
+        (i for c in components if not c.accepted for i in c.image_ids), "refused"
+    )
+    states |= dict.fromkeys((i for c in components for i in c.loose), "loose")
+    states |= dict.fromkeys(pruned, "pruned")
     for image_id, photo in names.items():
         if image_id in first:
             continue
-        state = "refused" if image_id in refused else "unconnected"
         first[image_id] = {
             **_identity(photo),
             **missing_pose_row(),
             "component": -1,
             "gps_residual_m": pruned.get(image_id, float("nan")),
             "n_observations": 0,
-            "state": "pruned" if image_id in pruned else state,
+            "state": states.get(image_id, "unconnected"),
         }
     return pd.DataFrame([first[i] for i in sorted(first)], columns=IMAGE_SCHEMA.names), overlaps
 

@@ -57,6 +57,7 @@ def count_model(workspace: Workspace, rows: pd.DataFrame, attempts: Sequence[Att
         "n_home_registered": n_home_registered,
         "registered_share": round(n_home_registered / len(home), 4) if len(home) else 0.0,
         "n_pruned": int((rows["state"] == "pruned").sum()),
+        "n_loose": int((rows["state"] == "loose").sum()),
         "n_components": len(accepted),
         "n_refused_components": len(components) - len(accepted),
         **{k: gps[k] for k in sorted(gps) if accepted or k == "all_gps_extent_m"},

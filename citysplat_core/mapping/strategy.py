@@ -46,23 +46,25 @@ class Attempt:
         strategy: Its name.
         components: Accepted ones first, each group by falling size.
         cpu_seconds: Of all threads; near 0 if it was read back after a kill.
+        home_ids: Photos of the box itself; an attempt is measured by them.
         stopped: Which limit stopped it, with what it had solved by then; empty if none did.
     """
 
     strategy: str
     components: list[Component]
     cpu_seconds: float
+    home_ids: frozenset[int]
     stopped: str = ""
 
     @property
     def explained(self) -> set[int]:
-        """Photos in accepted components: the only ones that count."""
-        return {i for c in self.components if c.accepted for i in c.image_ids}
+        """Photos of the box in accepted components: the only ones that count."""
+        return {i for c in self.components if c.accepted for i in c.image_ids} & self.home_ids
 
     @property
     def trusted(self) -> set[int]:
-        """Photos in components that agree with GPS without a warning."""
-        return {i for c in self.components if c.is_trusted for i in c.image_ids}
+        """Photos of the box in components that agree with GPS without a warning."""
+        return {i for c in self.components if c.is_trusted for i in c.image_ids} & self.home_ids
 
     @property
     def score(self) -> float:
@@ -109,7 +111,7 @@ def attempt_all(
         MappingError: COLMAP failed.
     """
     names = list(MAPPERS) if settings.strategy == "auto" else [settings.strategy]
-    enough = settings.enough_share * len(workspace.mappable)
+    enough = settings.enough_share * len(workspace.mappable & workspace.home_ids)
     attempts: list[Attempt] = []
     for name in names:
         attempt = _attempt(
@@ -188,4 +190,5 @@ def _attempt(
         for model in models
     ]
     components.sort(key=lambda c: (not c.accepted, -len(c.image_ids)))
-    return Attempt(name, components, cpu_seconds() - started, watch.stopped)
+    home_ids = frozenset(workspace.home_ids)
+    return Attempt(name, components, cpu_seconds() - started, home_ids, watch.stopped)

@@ -31,7 +31,8 @@ IMAGE_SCHEMA: Final = pa.schema(
     ]
 )
 """``images.parquet`` of a sparse model. ``state``: ``registered``, ``pruned`` (contradicts GPS),
-``refused`` (its component is not accepted) or ``unconnected``."""
+``loose`` (a neighbour's photo that hardly sees what the box's own see), ``refused`` (its component
+is not accepted) or ``unconnected``."""
 
 COMPONENT_SCHEMA: Final = pa.schema(
     [

@@ -99,7 +99,7 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
         return _refused(f"the update failed: {' '.join(str(error).split())}")
     if because:
         return _refused(because)
-    components = [_judged(model, workspace, settings) for model in found]
+    components = [_judged(model, workspace, earlier, settings) for model in found]
     components += _map_the_rest(
         box, workspace, components, change, earlier.lineage.strategy, job=job, tell=tell
     )
@@ -110,9 +110,9 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
     spent = cpu_seconds() - started
     strategy = f"{earlier.lineage.strategy}, updated"
     numbers = _numbers(earlier, change, components) | {"cpu_seconds": round(spent, 3)}
-    return Update(
-        attempt=Attempt(strategy, components, spent, watch.stopped), because="", numbers=numbers
-    )
+    home_ids = frozenset(workspace.home_ids)
+    attempt = Attempt(strategy, components, spent, home_ids, watch.stopped)
+    return Update(attempt=attempt, because="", numbers=numbers)
 
 
 def _refused(because: str) -> Update:
@@ -155,7 +155,10 @@ def _extend_all(
 
 
 def _judged(
-    model: pycolmap.Reconstruction, workspace: Workspace, settings: MappingSettings
+    model: pycolmap.Reconstruction,
+    workspace: Workspace,
+    earlier: Earlier,
+    settings: MappingSettings,
 ) -> Component:
     return judge(
         model,
@@ -163,6 +166,7 @@ def _judged(
         home_ids=workspace.home_ids,
         partners=workspace.partners,
         settings=settings,
+        kept=earlier.registered,
     )
 
 

@@ -54,15 +54,16 @@ def is_vouched_for(
         share at least 15 points with the photo.
     """
     asked = [p for p in partners.get(image_id, ()) if p in residual_m][:_ASKED]
-    mine = _points_of(model, image_id)
+    mine = points_of(model, image_id)
     agreeing = [
         p
         for p in asked
-        if residual_m[p] <= limit_m and len(mine & _points_of(model, p)) >= _MIN_SHARED_POINTS
+        if residual_m[p] <= limit_m and len(mine & points_of(model, p)) >= _MIN_SHARED_POINTS
     ]
     return len(agreeing) >= _NEEDED
 
 
-def _points_of(model: pycolmap.Reconstruction, image_id: int) -> set[int]:
+def points_of(model: pycolmap.Reconstruction, image_id: int) -> set[int]:
+    """Give the ids of the points that a photo of a model sees."""
     image = model.image(image_id)
     return {image.point2D(i).point3D_id for i in image.get_observation_point2D_idxs()}

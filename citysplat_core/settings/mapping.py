@@ -31,11 +31,14 @@ class MappingSettings(StepSettings):
     whose parts GPS wants farther apart than both errors explain are cut, and are not joined."""
     min_matches: int = Field(15, ge=8)
     """Pairs with fewer verified matches are not used for mapping."""
+    min_shared_points: int = Field(10, ge=0)
+    """A neighbour's photo stays in the model only if it sees this many points together with photos
+    of the box; fewer say nothing of where the neighbour lies. 0: all stay."""
     min_refine_images: int = Field(20, ge=3)
     """A camera with known focal length is refined only if the box has this many of its photos."""
     enough_share: float = Field(0.9, ge=0, le=1)
-    """``auto``: content when this share of the connected photos is explained; else tries the
-    next."""
+    """``auto``: content when this share of the box's connected photos is explained; else tries
+    the next."""
     max_runtime_s: int = Field(3600, ge=10)
     """Longest time for one mapper run; what is solved by then is kept, seconds."""
     max_memory_mb: int = Field(0, ge=0)

@@ -1,17 +1,21 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
 from citysplat_core.mapping.components import judge
+from citysplat_core.mapping.vouching import points_of
 from citysplat_core.settings import MappingSettings
 
 
-def judged(street, model=None, *, partners=None, home=None, **settings):
+def judged(street, model=None, *, partners=None, home=None, kept=(), **settings):
     return judge(
         model or street.model(),
         positions=street.positions(),
         home_ids=set(street.ids) if home is None else home,
         partners=partners or {},
         settings=MappingSettings(**settings),
+        kept=kept,
     )
 
 
@@ -63,3 +67,29 @@ def test_poor_gps_is_accepted_with_a_warning(make_street):
 def test_a_scale_that_gps_hardly_fixes_is_refused(make_street):
     street = make_street(corners=((0, 0), (4, 0)), gps_noise_m=2.0)
     assert "fixes its scale to" in judged(street).reason
+
+
+@pytest.mark.parametrize("min_shared", [1, 10])
+def test_neighbours_photos_that_see_nothing_of_the_box_are_taken_out(solved_street, min_shared):
+    street, solved, _ = solved_street
+    home = set(street.ids[:15])
+    seen = {i: points_of(solved, i) for i in street.ids}
+    at_home = set().union(*(seen[i] for i in home))
+    few = {i for i in street.ids if i not in home and len(seen[i] & at_home) < min_shared}
+    component = judged(street, deepcopy(solved), home=home, min_shared_points=min_shared)
+    assert 0 < len(few) < 25
+    assert component.loose == few
+    assert component.accepted
+    assert set(component.image_ids) == set(street.ids) - few
+    assert component.numbers["n_images"] == 40 - len(few)
+
+
+def test_loose_photos_stay_where_they_are_wanted(solved_street):
+    street, solved, _ = solved_street
+    home, last = set(street.ids[:15]), street.ids[-1]
+    assert not judged(street, deepcopy(solved), home=home, min_shared_points=0).loose
+    every = judged(street, deepcopy(solved), home=home).loose
+    assert last in every
+    component = judged(street, deepcopy(solved), home=home, kept={last})
+    assert component.loose == every - {last}
+    assert last in component.image_ids
