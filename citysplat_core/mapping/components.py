@@ -14,6 +14,7 @@ from citysplat_core.mapping.georegister import (
     georegister,
 )
 from citysplat_core.mapping.loose import find_loose
+from citysplat_core.mapping.sequences import Sequences, find_beside
 from citysplat_core.mapping.vouching import Partners, is_vouched_for
 from citysplat_core.settings import MappingSettings
 
@@ -62,6 +63,7 @@ def judge(
     positions: Positions,
     home_ids: Collection[int],
     partners: Partners,
+    sequences: Sequences,
     settings: MappingSettings,
     kept: Collection[int] = (),
 ) -> Component:
@@ -72,6 +74,7 @@ def judge(
         positions: GPS positions by colmap_id, city frame.
         home_ids: Photos of the box itself.
         partners: Verified partners of every photo; they may speak for one that contradicts GPS.
+        sequences: Photos of every sequence in their order; so may those before and after.
         settings: Thresholds.
         kept: Photos of neighbours that stay, however loosely they hang.
 
@@ -79,7 +82,7 @@ def judge(
         The component; ``accepted`` with its reason.
     """
     n_solved = model.num_reg_images()
-    placed, pruned = _place_and_prune(model, positions, partners, settings)
+    placed, pruned = _place_and_prune(model, positions, partners, find_beside(sequences), settings)
     if placed is not None:
         model.transform(placed.city_from_model)
     # After placing: their GPS positions help as those of all others do.
@@ -108,6 +111,7 @@ def _place_and_prune(
     model: pycolmap.Reconstruction,
     positions: Positions,
     partners: Partners,
+    beside: Partners,
     settings: MappingSettings,
 ) -> tuple[Georegistration | None, dict[int, float]]:
     pruned: dict[int, float] = {}
@@ -123,7 +127,12 @@ def _place_and_prune(
             for i, r in residual_m.items()
             if r > limit_m
             and not is_vouched_for(
-                model, i, partners=partners, residual_m=residual_m, limit_m=limit_m
+                model,
+                i,
+                partners=partners,
+                beside=beside,
+                residual_m=residual_m,
+                limit_m=limit_m,
             )
         }
         if not wrong or model.num_reg_images() - len(wrong) < settings.min_model_size:

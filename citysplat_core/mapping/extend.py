@@ -134,5 +134,6 @@ def _is_misplaced(extension: _Extension, image_id: int) -> bool:
     residual_m = extension.residual_m
     residual_m[image_id] = _residual_m(model, image_id, job.positions)
     return residual_m[image_id] > limit_m and not is_vouched_for(
-        model, image_id, partners=job.partners, residual_m=residual_m, limit_m=limit_m
-    )
+        model, image_id,
+        partners=job.partners, beside=job.beside, residual_m=residual_m, limit_m=limit_m,
+    )  # fmt: skip

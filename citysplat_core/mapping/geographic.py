@@ -247,6 +247,7 @@ def _is_vouched_for(
         growth.model,
         image_id,
         partners=growth.job.partners,
+        beside=growth.job.beside,
         residual_m=residual_m,
         limit_m=limit_m,
     )

@@ -17,6 +17,7 @@ from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.geographic import grow_from
 from citysplat_core.mapping.georegister import poses_of
 from citysplat_core.mapping.mappers import MapJob, by_size
+from citysplat_core.mapping.slips import part_slips
 from citysplat_core.mapping.splitting import MOST_STRAIN, level_places, split_models
 from citysplat_core.mapping.strain import strain
 from citysplat_core.mapping.ties import Tie, find_ties
@@ -49,6 +50,8 @@ def settle_models(
 ) -> list[pycolmap.Reconstruction]:
     """Take apart what GPS wants apart, join what can be joined, adjust it, and let it grow on.
 
+    In the end runs of photos that slipped by a house become models of their own.
+
     Args:
         models: What a mapper made, each in its own frame; they may share photos.
         job: The mapper's job. Its limits hold; when one is reached, the rest stays as it is.
@@ -57,7 +60,15 @@ def settle_models(
         The models, the largest first. Joined ones hold the photos of their parts; two that agree on
         no points, or that GPS says lie otherwise, stay apart.
     """
-    found = _split(models, job)
+    settings = job.settings
+    found = part_slips(
+        _join_all(_split(models, job), job), job.positions, job.sequences,
+        sigma_m=settings.gps_sigma_m, seed=settings.seed,
+    )  # fmt: skip
+    return by_size(found, settings.min_model_size)
+
+
+def _join_all(found: list[pycolmap.Reconstruction], job: MapJob) -> list[pycolmap.Reconstruction]:
     if len(found) < 2:
         return found
     with quiet_colmap(), pycolmap.Database.open(job.database) as database:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,7 @@ import pycolmap
 from citysplat_core.errors import MappingError
 from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.georegister import Positions
+from citysplat_core.mapping.sequences import Sequences, find_beside
 from citysplat_core.mapping.snapshots import Snapshots
 from citysplat_core.mapping.vouching import Partners
 from citysplat_core.mapping.watch import BEAT_S, Watch
@@ -47,6 +49,7 @@ class MapJob:
         images: The photos, as `workspace.Workspace.images`.
         positions: GPS positions by colmap_id, city frame, metres.
         partners: Verified partners of every photo, strongest first.
+        sequences: Photos of every sequence in their order.
         fixed_cameras: Cameras whose intrinsics are not refined.
         settings: Settings of the step.
         n_threads: Threads to use.
@@ -62,12 +65,18 @@ class MapJob:
     images: pd.DataFrame
     positions: Positions
     partners: Partners
+    sequences: Sequences
     fixed_cameras: frozenset[int]
     settings: MappingSettings
     n_threads: int
     tick: Callable[[int, pycolmap.Reconstruction], None]
     beat: Callable[[], None]
     watch: Watch
+
+    @cached_property
+    def beside(self) -> Partners:
+        """The photos before and after each photo of a sequence."""
+        return find_beside(self.sequences)
 
 
 class Mapper(Protocol):

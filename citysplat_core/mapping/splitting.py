@@ -56,7 +56,7 @@ def split_models(
             continue
         sizes = sorted(map(len, parts), reverse=True)
         log.info("A model of %d photos comes apart: %s", sum(sizes), sizes)
-        left = [*(_part(model, ids) for ids in parts if len(ids) >= _LEAST), *left]
+        left = [*(keep_photos(model, ids) for ids in parts if len(ids) >= _LEAST), *left]
     return done
 
 
@@ -67,7 +67,8 @@ def level_places(poses: dict[int, pycolmap.Rigid3d]) -> Floats:
     return np.asarray((centers @ rotation_to_z(upright(rotations)).T)[:, :2])
 
 
-def _part(model: pycolmap.Reconstruction, ids: set[int]) -> pycolmap.Reconstruction:
+def keep_photos(model: pycolmap.Reconstruction, ids: set[int]) -> pycolmap.Reconstruction:
+    """Copy a model with some of its photos and the points that they see."""
     part = pycolmap.Reconstruction(model)
     for image_id in sorted(set(part.reg_image_ids()) - ids):
         part.deregister_frame(part.image(image_id).frame_id)

@@ -143,6 +143,7 @@ def job_of(
         images=workspace.images,
         positions=workspace.positions,
         partners=workspace.partners,
+        sequences=workspace.sequences,
         fixed_cameras=workspace.fixed_cameras,
         settings=settings,
         n_threads=n_threads,
@@ -185,6 +186,7 @@ def _attempt(
             positions=workspace.positions,
             home_ids=workspace.home_ids,
             partners=workspace.partners,
+            sequences=job.sequences,
             settings=settings,
         )
         for model in models

@@ -165,6 +165,7 @@ def _judged(
         positions=workspace.positions,
         home_ids=workspace.home_ids,
         partners=workspace.partners,
+        sequences=workspace.sequences,
         settings=settings,
         kept=earlier.registered,
     )

@@ -33,6 +33,7 @@ def is_vouched_for(
     image_id: int,
     *,
     partners: Partners,
+    beside: Partners,
     residual_m: Mapping[int, float],
     limit_m: float,
 ) -> bool:
@@ -40,27 +41,32 @@ def is_vouched_for(
 
     A photo that a look-alike house pulled away still matches its true neighbours best, and shares
     no points with them at the wrong place. A photo whose GPS is wrong shares points with exactly
-    those neighbours, and their GPS is right.
+    those neighbours, and their GPS is right. Where whole rows of houses look alike, the best
+    partners may stand at the wrong house themselves; the photos before and after it do not.
 
     Args:
         model: The reconstruction that holds the photo.
         image_id: The photo.
         partners: Verified partners, strongest first.
+        beside: The photos before and after each photo of a sequence.
         residual_m: Horizontal GPS residuals of the model's photos, metres.
         limit_m: Residual up to which a partner is believed, metres.
 
     Returns:
         True if two of the three strongest partners in the model are near their GPS positions and
-        share at least 15 points with the photo.
+        share at least 15 points with the photo, and if one of the photos beside it does, should it
+        belong to a sequence.
     """
-    asked = [p for p in partners.get(image_id, ()) if p in residual_m][:_ASKED]
     mine = points_of(model, image_id)
-    agreeing = [
-        p
-        for p in asked
-        if residual_m[p] <= limit_m and len(mine & points_of(model, p)) >= _MIN_SHARED_POINTS
-    ]
-    return len(agreeing) >= _NEEDED
+
+    def agrees(other: int) -> bool:
+        near = residual_m.get(other, float("inf")) <= limit_m
+        return near and len(mine & points_of(model, other)) >= _MIN_SHARED_POINTS
+
+    asked = [p for p in partners.get(image_id, ()) if p in residual_m][:_ASKED]
+    if sum(map(agrees, asked)) < _NEEDED:
+        return False
+    return image_id not in beside or any(map(agrees, beside[image_id]))
 
 
 def points_of(model: pycolmap.Reconstruction, image_id: int) -> set[int]:

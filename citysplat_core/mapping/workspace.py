@@ -22,6 +22,7 @@ from citysplat_core.mapping.georegister import Floats
 from citysplat_core.mapping.match_files import need_databases, refuse_damaged
 from citysplat_core.mapping.members import choose_images, link_photos, with_sources
 from citysplat_core.mapping.priors import PriorCounts, choose_priors, count_priors, write_priors
+from citysplat_core.mapping.sequences import order_sequences
 from citysplat_core.mapping.vouching import partners_of
 from citysplat_core.settings import MappingSettings, PriorSettings
 
@@ -77,6 +78,11 @@ class Workspace:
     def home_ids(self) -> set[int]:
         """The box's own photos."""
         return set(self.images.loc[self.images["is_home"], "colmap_id"].tolist())
+
+    @property
+    def sequences(self) -> list[list[int]]:
+        """The photos of every sequence in their order."""
+        return order_sequences(self.images)
 
 
 def build_workspace(  # noqa: PLR0913 - a box has that many inputs

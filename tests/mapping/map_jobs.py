@@ -19,6 +19,7 @@ def map_job(street, folder: Path, database: str = "m.db", **others: Any) -> MapJ
         "images": pd.DataFrame(),
         "positions": street.positions(),
         "partners": {},
+        "sequences": [],
         "fixed_cameras": frozenset({7}),
         "settings": MappingSettings(),
         "n_threads": 1,

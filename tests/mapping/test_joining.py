@@ -22,6 +22,7 @@ def job(solved_street, tmp_path):
         images=pd.DataFrame(),
         positions=street.positions(),
         partners={},
+        sequences=[],
         fixed_cameras=frozenset({7}),
         settings=MappingSettings(),
         n_threads=1,

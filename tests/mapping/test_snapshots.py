@@ -36,7 +36,7 @@ MAP_SLOWLY = textwrap.dedent("""
     positions = dict(enumerate(np.load(root / "gps.npy"), start=100))
     job = MapJob(
         database=root / "m.db", photos=root, out=root / "out", images=pd.DataFrame(),
-        positions=positions, partners={},
+        positions=positions, partners={}, sequences=[],
         fixed_cameras=frozenset({7}), settings=MappingSettings(snapshot_every=5), n_threads=1,
         tick=tick, beat=lambda: None, watch=Watch(600),
     )

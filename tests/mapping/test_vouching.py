@@ -1,5 +1,6 @@
 import pandas as pd
 import pycolmap
+import pytest
 
 from citysplat_core.mapping.vouching import is_vouched_for, partners_of
 
@@ -22,7 +23,7 @@ def test_partners_are_listed_strongest_first():
 def test_two_good_partners_that_share_points_vouch():
     model = three_views(60)
     vouched = is_vouched_for(
-        model, 1, partners={1: [2, 3]}, residual_m={1: 900.0, 2: 1.0, 3: 2.0}, limit_m=10
+        model, 1, partners={1: [2, 3]}, beside={}, residual_m={1: 900.0, 2: 1.0, 3: 2.0}, limit_m=10
     )
     assert vouched
 
@@ -30,12 +31,29 @@ def test_two_good_partners_that_share_points_vouch():
 def test_partners_that_are_far_off_themselves_do_not_count():
     model = three_views(60)
     assert not is_vouched_for(
-        model, 1, partners={1: [2, 3]}, residual_m={1: 900.0, 2: 1.0, 3: 400.0}, limit_m=10
+        model,
+        1,
+        partners={1: [2, 3]},
+        beside={},
+        residual_m={1: 900.0, 2: 1.0, 3: 400.0},
+        limit_m=10,
     )
 
 
 def test_partners_that_share_no_points_do_not_count():
     model = three_views(5)
     residual_m = {1: 900.0, 2: 1.0, 3: 2.0}
-    assert not is_vouched_for(model, 1, partners={1: [2, 3]}, residual_m=residual_m, limit_m=10)
-    assert not is_vouched_for(model, 1, partners={}, residual_m=residual_m, limit_m=10)
+    assert not is_vouched_for(
+        model, 1, partners={1: [2, 3]}, beside={}, residual_m=residual_m, limit_m=10
+    )
+    assert not is_vouched_for(model, 1, partners={}, beside={}, residual_m=residual_m, limit_m=10)
+
+
+@pytest.mark.parametrize(("beside", "is_right"), [([2], True), ([4], False), ([], False)])
+def test_the_photos_before_and_after_are_asked_too(beside, is_right):
+    """Photo 4 of the sequence is not in the model, or sees nothing of photo 1."""
+    vouched = is_vouched_for(
+        three_views(60), 1, partners={1: [2, 3]}, beside={1: beside},
+        residual_m={1: 900.0, 2: 1.0, 3: 2.0}, limit_m=10,
+    )  # fmt: skip
+    assert vouched == is_right
