@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.mapping.lineage import Earlier, pairs_of
 from citysplat_core.mapping.vouching import Partners
-from citysplat_core.mapping.workspace import Workspace, reach
+from citysplat_core.mapping.workspace import Workspace
 
 _COMPARED: Final = 64
 """So many keypoints of a photo are compared; those of another file agree nowhere."""
@@ -106,16 +106,6 @@ def _has_keypoints(image: pycolmap.Image, found: NDArray[np.float32]) -> bool:
     rows = np.unique(np.linspace(0, len(found) - 1, _COMPARED).round().astype(int))
     given = np.array([image.point2D(int(row)).xy for row in rows])
     return np.array_equal(given, np.asarray(found, dtype=np.float64)[rows, :2])
-
-
-def groups_of(ids: Collection[int], partners: Partners) -> list[set[int]]:
-    """Split photos into groups that hang together by pairs inside the group, the largest first."""
-    inside = {i: [p for p in partners.get(i, ()) if p in ids] for i in sorted(ids)}
-    left, groups = set(ids), []
-    while left:
-        groups.append(reach(min(left), inside))
-        left -= groups[-1]
-    return sorted(groups, key=lambda group: (-len(group), min(group)))
 
 
 def _reached(start: Collection[int], through: Collection[int], partners: Partners) -> set[int]:

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from citysplat_core.mapping.drives import usual_mounts
 from citysplat_core.mapping.graph import Cameras, Floats, Graph, Ints, Sigmas, gps_weights
+from citysplat_core.mapping.ground import find_ground_ties
 from citysplat_core.mapping.seams import find_seams
 from citysplat_core.mapping.strained_ties import strained_ties
 from citysplat_core.settings import AlignSettings
@@ -62,6 +63,7 @@ def build_graph(
         seams=_without(seams, node, strained),
         gps_rows=held,
         gps=gps[held],
+        ground=find_ground_ties(cameras),
         gps_weight=gps_weights(node[held], np.bincount(node[np.isfinite(gps[:, 0])])),
         mounts=usual_mounts(rotation, drive, cameras.n_drives),
     )
@@ -75,6 +77,7 @@ def sigmas_of(settings: AlignSettings) -> Sigmas:
         seam_deg=settings.seam_sigma_deg,
         gps_m=settings.gps_sigma_m,
         gps_up_m=settings.gps_sigma_up_m,
+        ground_m=settings.ground_sigma_m,
         up_deg=settings.up_sigma_deg,
         log_scale=settings.scale_sigma,
         shared_m=settings.gps_shared_m,

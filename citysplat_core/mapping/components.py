@@ -19,7 +19,7 @@ from citysplat_core.mapping.vouching import Partners, is_vouched_for
 from citysplat_core.settings import MappingSettings
 
 _ROUNDS = 3
-_PRUNE_MEDIANS = 4.0
+_PRUNE_MEDIANS = 3.0
 _LENIENCY = 4.0
 _EXTENT_RATIO = 2.0
 

@@ -12,10 +12,10 @@ from citysplat_core.mapping.angles import matrices_of, turn_between_deg, view_an
 Floats = NDArray[np.float64]
 
 CONTRADICTION_M: Final = 10.0
-"""A photo that stands farther than this, and than 4 medians, from its position contradicts it."""
+"""A photo that stands farther than this, and than 3 medians, from its position contradicts it."""
 CONTRADICTION_DEG: Final = 60.0
 """A photo that looks this far away from its compass heading contradicts it."""
-_MEDIANS: Final = 4.0
+_MEDIANS: Final = 3.0
 _MIN_OF_SEQUENCE: Final = 3
 _GUESS_DEG: Final = 30.0
 

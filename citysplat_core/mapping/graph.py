@@ -25,6 +25,7 @@ class Sigmas:
         seam_deg: Its rotation, degrees.
         gps_m: Horizontal GPS, metres.
         gps_up_m: GPS height, metres.
+        ground_m: Heights of two cameras beside each other, metres.
         up_deg: Up vector of a component, degrees.
         log_scale: Scale of a component, relative.
         shared_m: Horizontal error that the positions of a drive share, metres.
@@ -38,6 +39,7 @@ class Sigmas:
     seam_deg: float = 0.3
     gps_m: float = 3.0
     gps_up_m: float = 9.0
+    ground_m: float = 1.5
     up_deg: float = 2.0
     log_scale: float = 0.03
     shared_m: float = 2.0
@@ -86,6 +88,7 @@ class Graph:
         gps_rows: Rows of ``cameras`` that are held by GPS, shape (G,).
         gps: Their positions, metres, NaN height where unknown, shape (G, 3).
         gps_weight: Weights that account for GPS errors shared within a component, shape (G,).
+        ground: Row pairs of cameras of two components that stand beside each other, shape (K, 2).
         mounts: Expected roll and pitch of each drive, see ``usual_mounts``, shape (n_drives, 2).
     """
 
@@ -96,6 +99,7 @@ class Graph:
     gps_rows: Ints
     gps: Floats
     gps_weight: Floats
+    ground: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     mounts: Floats = field(default_factory=lambda: np.zeros((0, 2)))
 
 
@@ -150,7 +154,7 @@ def gps_weights(node: Ints, n_known: Ints | None = None) -> Floats:
 
 
 def seam_weights(nodes: Ints) -> Floats:
-    """Weigh seams, given by their two components, shape (S, 2): see ``_INDEPENDENT``."""
+    """Weigh ties, given by their two components, shape (S, 2): see ``_INDEPENDENT``."""
     if not len(nodes):
         return np.zeros(0)
     _, pair, counts = np.unique(np.sort(nodes, axis=1), axis=0, return_inverse=True,

@@ -23,6 +23,7 @@ from citysplat_core.mapping.graph import (
     Sigmas,
     seam_weights,
 )
+from citysplat_core.mapping.ground import height_slopes, height_steps
 from citysplat_core.mapping.least_squares import solve_least_squares
 from citysplat_core.mapping.slopes import (
     cauchy,
@@ -58,7 +59,8 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> 
     """
     x = np.zeros((graph.n_nodes + graph.cameras.n_drives, 7))
     x[graph.n_nodes :, :2] = graph.mounts
-    held = np.concatenate([graph.cameras.node[graph.seams].ravel(), _driven(graph)])
+    tied = (graph.cameras.node[ties].ravel() for ties in (graph.seams, graph.ground))
+    held = np.concatenate([*tied, _driven(graph)])
     free = np.isin(np.arange(graph.n_nodes), held)
     if not free.any():
         return _unpack(x.ravel(), graph)
@@ -92,18 +94,20 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
         sigmas: Expected errors.
 
     Returns:
-        3 numbers a seam for its position, 3 for its rotation, 3 a GPS row, 1 a component for its
-        scale and 2 for its up vector, 3 a GPS row of a known drive for how its camera leans, 7 a
-        drive; the squares of seams, GPS and leans sum to Cauchy losses.
+        3 numbers a seam for its position, 3 for its rotation, 3 a ground tie, 3 a GPS row, 1 a
+        component for its scale and 2 for its up vector, 3 a GPS row of a known drive for how its
+        camera leans, 7 a drive; the squares of ties, GPS and leans sum to Cauchy losses.
     """
     found = _unpack(x, graph)
     off = cauchy(_gps_offs(x, found, graph, sigmas), _CAUCHY_GPS) * graph.gps_weight[:, None]
     level = found.rotation.apply([0.0, 0.0, 1.0])[:, :2] / np.radians(sigmas.up_deg)
     seam_weight = seam_weights(graph.cameras.node[graph.seams])[:, None]
+    ground_weight = seam_weights(graph.cameras.node[graph.ground])
     return np.concatenate(
         [
             (seam_weight * cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
             (seam_weight * cauchy(_twists(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
+            (ground_weight[:, None] * height_steps(found, graph, sigmas.ground_m)).ravel(),
             off.ravel(),
             np.log(found.scale) / sigmas.log_scale,
             level.ravel(),
@@ -132,6 +136,7 @@ def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
         [
             (weight * _gap_slopes(found, turns, graph, sigmas), seam_nodes),
             (weight * _twist_slopes(found, turns, graph, sigmas), seam_nodes),
+            (_ground_slopes(found, turns, graph, sigmas), graph.cameras.node[graph.ground]),
             (_gps_slopes(x, found, turns, graph, sigmas), _with_drives(graph, graph.gps_rows)),
             (scale, nodes),
             (up, nodes),
@@ -272,6 +277,13 @@ def _twist_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas)
     slopes[:, :, 0, 1:4] = -turned @ turns[graph.cameras.node[a]]
     slopes[:, :, 1, 1:4] = turned @ turns[graph.cameras.node[b]]
     return _apply(cauchy_slopes(twist, _CAUCHY_SEAM), slopes)
+
+
+def _ground_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
+    """Give the derivatives of the ground ties by their two nodes, shape (K, 3, 2, 7)."""
+    first, second = (_center_slopes(found, turns, graph.cameras, rows) for rows in graph.ground.T)
+    weight = seam_weights(graph.cameras.node[graph.ground])[:, None, None, None]
+    return weight * height_slopes(found, graph, sigmas.ground_m, (first, second))
 
 
 def _gps_slopes(x: Floats, found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:

@@ -31,8 +31,8 @@ _SLACK_M: Final = 2.0
 _LEAST_NOISE_M: Final = 0.5
 _STEPS: Final = 2.0
 """A step that differs from those around it by so many median steps of the drive is a jump."""
-_ALIKE: Final = 0.25
-"""Offsets from GPS that differ by less than this share of the jump do not tell which run is off."""
+_ALIKE: Final = 1.5
+"""Of runs whose lengths differ by more than this factor the shorter one slipped."""
 
 
 def part_slips(
@@ -88,8 +88,8 @@ def find_slips(
         sequences: Photos of every sequence in their order.
 
     Returns:
-        Of the two runs beside each jump, which end at the next jump or end, the one whose mean
-        offset from GPS is larger.
+        Of the two runs beside each jump, which end at the next jump or end, the shorter one; of two
+        that are about as long, the one whose mean offset from GPS is larger.
     """
     drives = [
         run for ids in sequences for run in _without_gaps(ids, places.keys() & positions.keys())
@@ -147,14 +147,15 @@ def _jumps(places: Floats, moved: Floats, noise_m: float) -> list[int]:
 
 
 def _slipped(moved: Floats, jumps: Sequence[int]) -> list[tuple[int, int]]:
-    """Choose at each jump the run that is farther off, or the shorter of two that are alike."""
-    runs = list(pairwise([0, *jumps, len(moved)]))
+    """Choose at each jump the shorter run, or of two of like length the one that is farther off."""
     chosen = set()
-    for one, other in pairwise(runs):
-        off_one, off_other = (moved[first:last].mean(axis=0) for first, last in (one, other))
-        change = float(np.hypot(*(off_one - off_other)))
-        farther = float(np.hypot(*off_one) - np.hypot(*off_other))
-        if abs(farther) < _ALIKE * change:
-            farther = float((other[1] - other[0]) - (one[1] - one[0]))
-        chosen.add(one if farther > 0 else other)
+    for one, other in pairwise(pairwise([0, *jumps, len(moved)])):
+        off_one, off_other = (
+            float(np.hypot(*moved[first:last].mean(axis=0))) for first, last in (one, other)
+        )
+        ratio = (one[1] - one[0]) / (other[1] - other[0])
+        if 1 / _ALIKE < ratio < _ALIKE:
+            chosen.add(one if off_one > off_other else other)
+        else:
+            chosen.add(one if ratio < 1 else other)
     return sorted(chosen)

@@ -1,7 +1,7 @@
 """Which mapper is believed: run, judge against GPS, compare what is explained."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +18,7 @@ from citysplat_core.mapping.mappers import (
     map_incremental,
     run_mapper,
 )
+from citysplat_core.mapping.parts import groups_of, part_of
 from citysplat_core.mapping.sketch_mapper import map_sketch
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
@@ -34,6 +35,9 @@ MAPPERS: Final = MappingProxyType[str, Mapper](
 )
 """By the names of ``mapping.strategy``, in the order in which ``auto`` tries them."""
 
+_MOST: Final = 0.5
+"""``auto``: what a first mapper left is mapped for itself if it explained this share of the box."""
+
 Tell = Callable[[str, int, str], None]
 """Called with the mapper's name, the photos registered so far, and what the growing model is."""
 
@@ -48,6 +52,7 @@ class Attempt:
         cpu_seconds: Of all threads; near 0 if it was read back after a kill.
         home_ids: Photos of the box itself; an attempt is measured by them.
         stopped: Which limit stopped it, with what it had solved by then; empty if none did.
+        completed_by: The mapper that mapped what this one had left; empty if none did.
     """
 
     strategy: str
@@ -55,6 +60,7 @@ class Attempt:
     cpu_seconds: float
     home_ids: frozenset[int]
     stopped: str = ""
+    completed_by: str = ""
 
     @property
     def explained(self) -> set[int]:
@@ -75,6 +81,7 @@ class Attempt:
         """Say in JSON what it made."""
         return {
             "strategy": self.strategy,
+            "completed_by": self.completed_by,
             "n_explained": len(self.explained),
             "n_trusted": len(self.trusted),
             "n_accepted": sum(c.accepted for c in self.components),
@@ -95,6 +102,8 @@ def attempt_all(
 ) -> list[Attempt]:
     """Run the wished mapper, or with ``auto`` one after another until one explains enough.
 
+    If the first one explains most photos, the next one gets what it left before it gets all.
+
     Args:
         box: Key of the box.
         workspace: What to map.
@@ -111,12 +120,16 @@ def attempt_all(
         MappingError: COLMAP failed.
     """
     names = list(MAPPERS) if settings.strategy == "auto" else [settings.strategy]
-    enough = settings.enough_share * len(workspace.mappable & workspace.home_ids)
+    n_home = len(workspace.mappable & workspace.home_ids)
+    enough = settings.enough_share * n_home
+    common: dict[str, Any] = {
+        "work": work, "settings": settings, "n_threads": n_threads, "tell": tell
+    }  # fmt: skip
     attempts: list[Attempt] = []
     for name in names:
-        attempt = _attempt(
-            box, name, workspace, work=work, settings=settings, n_threads=n_threads, tell=tell
-        )
+        attempt = _attempt(box, name, workspace, **common)
+        if len(names) > 1 and not attempts and _MOST * n_home <= len(attempt.trusted) < enough:
+            attempt = _complete(box, attempt, names[1], workspace, **common)
         attempts.append(attempt)
         if len(attempt.trusted) >= enough:
             break
@@ -153,6 +166,27 @@ def job_of(
     )
 
 
+@dataclass
+class _Round:
+    """One run of a mapper: its limits, and what is told of it."""
+
+    name: str
+    tell: Tell
+    watch: Watch
+    n_before: int = 0
+    registered: int = 0
+    said: str = ""
+
+    def tick(self, n_registered: int, model: pycolmap.Reconstruction) -> None:
+        """Take the state of a growing model and tell it."""
+        self.registered, self.said = self.n_before + n_registered, self.watch.describe(model)
+        self.beat()
+
+    def beat(self) -> None:
+        """Tell the last state again."""
+        self.tell(self.name, self.registered, self.said)
+
+
 def _attempt(
     box: str,
     name: str,
@@ -163,23 +197,23 @@ def _attempt(
     n_threads: int,
     tell: Tell,
 ) -> Attempt:
-    registered = 0
-
-    said = ""
-    watch = Watch(settings.max_runtime_s, settings.max_memory_mb)
-
-    def tick(n_registered: int, model: pycolmap.Reconstruction) -> None:
-        nonlocal registered, said
-        registered, said = n_registered, watch.describe(model)
-        tell(name, registered, said)
-
-    tell(name, 0, "")
+    run = _Round(name, tell, Watch(settings.max_runtime_s, settings.max_memory_mb))
+    run.beat()
     job = job_of(
-        workspace, out=work / name, settings=settings, n_threads=n_threads, tick=tick, watch=watch,
-        beat=lambda: tell(name, registered, said),
+        workspace, out=work / name, settings=settings, n_threads=n_threads,
+        tick=run.tick, beat=run.beat, watch=run.watch,
     )  # fmt: skip
     started = cpu_seconds()
     models = settle_models(run_mapper(name, MAPPERS[name], job, box=box), job)
+    components = _judged(models, workspace, job)
+    home_ids = frozenset(workspace.home_ids)
+    return Attempt(name, components, cpu_seconds() - started, home_ids, run.watch.stopped)
+
+
+def _judged(
+    models: Sequence[pycolmap.Reconstruction], workspace: Workspace, job: MapJob
+) -> list[Component]:
+    """Judge models; accepted ones come first, each group by falling size."""
     components = [
         judge(
             model,
@@ -187,10 +221,58 @@ def _attempt(
             home_ids=workspace.home_ids,
             partners=workspace.partners,
             sequences=job.sequences,
-            settings=settings,
+            settings=job.settings,
         )
         for model in models
     ]
-    components.sort(key=lambda c: (not c.accepted, -len(c.image_ids)))
-    home_ids = frozenset(workspace.home_ids)
-    return Attempt(name, components, cpu_seconds() - started, home_ids, watch.stopped)
+    return sorted(components, key=lambda c: (not c.accepted, -len(c.image_ids)))
+
+
+def _complete(
+    box: str,
+    attempt: Attempt,
+    name: str,
+    workspace: Workspace,
+    *,
+    work: Path,
+    settings: MappingSettings,
+    n_threads: int,
+    tell: Tell,
+) -> Attempt:
+    """Map what an attempt left with another mapper, and join it where both see the same points.
+
+    The photos beside it take part, so that its models share photos with those that stand.
+    """
+    ids = _left_over(attempt, workspace, settings.min_model_size)
+    if not ids:
+        return attempt
+    n_before = len(attempt.explained)
+    run = _Round(
+        f"{attempt.strategy}, the rest {name}", tell,
+        Watch(settings.max_runtime_s, settings.max_memory_mb), n_before, n_before,
+    )  # fmt: skip
+    run.beat()
+    started = cpu_seconds()
+    folder = work / f"{attempt.strategy}-rest"
+    common: dict[str, Any] = {
+        "settings": settings, "n_threads": n_threads,
+        "tick": run.tick, "beat": run.beat, "watch": run.watch,
+    }  # fmt: skip
+    part = part_of(workspace, ids, folder / "part.db")
+    models = run_mapper(name, MAPPERS[name], job_of(part, out=folder / name, **common), box=box)
+    whole = job_of(workspace, out=folder / "joined", **common)
+    models = [*(c.model for c in attempt.components if c.accepted), *models]
+    components = _judged(settle_models(models, whole), workspace, whole)
+    spent = attempt.cpu_seconds + cpu_seconds() - started
+    stopped = attempt.stopped or run.watch.stopped
+    return replace(
+        attempt, components=components, cpu_seconds=spent, stopped=stopped, completed_by=name
+    )
+
+
+def _left_over(attempt: Attempt, workspace: Workspace, least: int) -> set[int]:
+    """Give the photos without an accepted place that hang together, and those beside them."""
+    placed = {i for c in attempt.components if c.accepted for i in c.image_ids}
+    groups = groups_of(workspace.mappable - placed, workspace.partners)
+    rest = set().union(*(g for g in groups if len(g) >= least and g & attempt.home_ids))
+    return rest | {p for i in rest for p in workspace.partners.get(i, ())}

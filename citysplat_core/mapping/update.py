@@ -9,19 +9,20 @@ decides whether it is believed; if not, the box is solved again. The version in 
 import logging
 import shutil
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pycolmap
 
-from citysplat_core.features import merge_databases, quiet_colmap
-from citysplat_core.mapping.changes import Change, find_change, groups_of
+from citysplat_core.features import quiet_colmap
+from citysplat_core.mapping.changes import Change, find_change
 from citysplat_core.mapping.components import Component, judge
 from citysplat_core.mapping.extend import extend_model, leave_model
 from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.lineage import Earlier
 from citysplat_core.mapping.mappers import MapJob
+from citysplat_core.mapping.parts import groups_of, part_of
 from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all, job_of
 from citysplat_core.mapping.update_rule import drift_of, refuse_after, refuse_before
 from citysplat_core.mapping.watch import Watch
@@ -189,18 +190,9 @@ def _map_the_rest(
     if not large:
         return []
     ids = set().union(*large)
-    database = job.out / "rest.db"
-    merge_databases([workspace.database], database, keep_descriptors=False, image_ids=ids)
-    inside = {i: [p for p in workspace.partners.get(i, ()) if p in ids] for i in sorted(ids)}
-    images = workspace.images[workspace.images["colmap_id"].isin(ids)].reset_index(drop=True)
-    positions = {i: place for i, place in workspace.positions.items() if i in ids}
-    rest = replace(
-        workspace, database=database, images=images, positions=positions, partners=inside,
-        mappable=frozenset(ids),
-    )  # fmt: skip
     attempts = attempt_all(
         box,
-        rest,
+        part_of(workspace, ids, job.out / "rest.db"),
         work=job.out,
         settings=job.settings.model_copy(update={"strategy": strategy}),
         n_threads=job.n_threads,

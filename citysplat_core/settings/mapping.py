@@ -15,7 +15,7 @@ class MappingSettings(StepSettings):
     min_model_size: int = Field(6, ge=3)
     """Fewest photos of a component."""
     max_residual_m: float = Field(10.0, gt=0)
-    """A photo farther than this (or 4 medians) from its GPS position is taken out, metres."""
+    """A photo farther than this (or 3 medians) from its GPS position is taken out, metres."""
     max_median_residual_m: float = Field(6.0, gt=0)
     """A component with a larger median GPS residual is not accepted, metres."""
     max_median_residual_share: float = Field(0.15, ge=0, le=1)
@@ -60,6 +60,8 @@ class AlignSettings(StepSettings):
     """Expected horizontal GPS error, metres."""
     gps_sigma_up_m: float = Field(9.0, gt=0)
     """Expected error of GPS heights, metres."""
+    ground_sigma_m: float = Field(1.5, gt=0)
+    """Expected difference in height of two cameras that stand beside each other, metres."""
     up_sigma_deg: float = Field(2.0, gt=0)
     """Expected tilt of a georegistered component, degrees."""
     gps_shared_m: float = Field(2.0, gt=0)
