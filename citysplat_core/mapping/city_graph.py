@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from citysplat_core.mapping.drives import usual_mounts
 from citysplat_core.mapping.graph import Cameras, Floats, Graph, Ints, Sigmas, gps_weights
-from citysplat_core.mapping.ground import find_ground_ties
+from citysplat_core.mapping.nearness import find_nearness
 from citysplat_core.mapping.seams import find_seams
 from citysplat_core.mapping.strained_ties import strained_ties
 from citysplat_core.settings import AlignSettings
@@ -63,7 +63,9 @@ def build_graph(
         seams=_without(seams, node, strained),
         gps_rows=held,
         gps=gps[held],
-        ground=find_ground_ties(cameras),
+        nearness=find_nearness(
+            cameras, _order(rows, plan, drive), ground_m=settings.ground_sigma_m
+        ),
         gps_weight=gps_weights(node[held], np.bincount(node[np.isfinite(gps[:, 0])])),
         mounts=usual_mounts(rotation, drive, cameras.n_drives),
     )
@@ -77,7 +79,6 @@ def sigmas_of(settings: AlignSettings) -> Sigmas:
         seam_deg=settings.seam_sigma_deg,
         gps_m=settings.gps_sigma_m,
         gps_up_m=settings.gps_sigma_up_m,
-        ground_m=settings.ground_sigma_m,
         up_deg=settings.up_sigma_deg,
         log_scale=settings.scale_sigma,
         shared_m=settings.gps_shared_m,
@@ -98,6 +99,21 @@ def _drives(rows: pd.DataFrame, plan: pd.DataFrame) -> Ints:
         return np.full(len(rows), -1)
     names = plan.set_index("colmap_id")["sequence_id"].reindex(rows["colmap_id"])
     return np.asarray(pd.factorize(names.to_numpy(object), sort=True)[0], dtype=np.int64)
+
+
+def _order(rows: pd.DataFrame, plan: pd.DataFrame, drive: Ints) -> pd.DataFrame:
+    """Say which photo of its drive each registration is; see ``find_nearness``."""
+    order = pd.DataFrame({"drive": drive, "place": -1, "time_s": np.nan})
+    if not {"sequence_id", "captured_at"} <= set(plan.columns):
+        return order
+    known = plan.dropna(subset=["sequence_id", "captured_at"])
+    known = known.sort_values(["sequence_id", "captured_at", "colmap_id"], kind="stable")
+    place = known.groupby("sequence_id").cumcount().set_axis(known["colmap_id"])
+    at = pd.to_datetime(known["captured_at"], utc=True).set_axis(known["colmap_id"])
+    order["place"] = place.reindex(rows["colmap_id"]).fillna(-1).to_numpy(np.int64)
+    began = at.min()
+    order["time_s"] = (at.reindex(rows["colmap_id"]) - began).dt.total_seconds().to_numpy(float)
+    return order
 
 
 def _draw_gps_rows(node: Ints, gps: Floats, settings: AlignSettings) -> Ints:

@@ -25,7 +25,6 @@ class Sigmas:
         seam_deg: Its rotation, degrees.
         gps_m: Horizontal GPS, metres.
         gps_up_m: GPS height, metres.
-        ground_m: Heights of two cameras beside each other, metres.
         up_deg: Up vector of a component, degrees.
         log_scale: Scale of a component, relative.
         shared_m: Horizontal error that the positions of a drive share, metres.
@@ -39,7 +38,6 @@ class Sigmas:
     seam_deg: float = 0.3
     gps_m: float = 3.0
     gps_up_m: float = 9.0
-    ground_m: float = 1.5
     up_deg: float = 2.0
     log_scale: float = 0.03
     shared_m: float = 2.0
@@ -76,6 +74,30 @@ class Cameras:
         return int(self.drives.max(initial=-1)) + 1
 
 
+@dataclass(frozen=True)
+class Nearness:
+    """Places of two components that lie near each other, if all is as usual.
+
+    Attributes:
+        nodes: The two components, shape (K, 2).
+        places: A place of each, city frame before alignment, metres, shape (K, 2, 3).
+        sigma_m: Expected distance along east, north and up; infinite: not told, shape (K, 3).
+    """
+
+    nodes: Ints
+    places: Floats
+    sigma_m: Floats
+
+    @classmethod
+    def join(cls, parts: "list[Nearness]") -> "Nearness":
+        """Put several into one; none gives an empty one."""
+        return cls(
+            np.concatenate([np.zeros((0, 2), np.int64), *(p.nodes for p in parts)]),
+            np.concatenate([np.zeros((0, 2, 3)), *(p.places for p in parts)]),
+            np.concatenate([np.zeros((0, 3)), *(p.sigma_m for p in parts)]),
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graph:
     """What ties the components.
@@ -88,7 +110,7 @@ class Graph:
         gps_rows: Rows of ``cameras`` that are held by GPS, shape (G,).
         gps: Their positions, metres, NaN height where unknown, shape (G, 3).
         gps_weight: Weights that account for GPS errors shared within a component, shape (G,).
-        ground: Row pairs of cameras of two components that stand beside each other, shape (K, 2).
+        nearness: Places of two components that lie near each other.
         mounts: Expected roll and pitch of each drive, see ``usual_mounts``, shape (n_drives, 2).
     """
 
@@ -99,7 +121,7 @@ class Graph:
     gps_rows: Ints
     gps: Floats
     gps_weight: Floats
-    ground: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    nearness: Nearness = field(default_factory=lambda: Nearness.join([]))
     mounts: Floats = field(default_factory=lambda: np.zeros((0, 2)))
 
 
@@ -126,8 +148,11 @@ class Alignment:
 
     def centers(self, cameras: Cameras, rows: Ints | slice = slice(None)) -> Floats:
         """Move camera centres, shape (N, 3)."""
-        node = cameras.node[rows]
-        local = cameras.center[rows] - self.pivots[node]
+        return self.move(cameras.center[rows], cameras.node[rows])
+
+    def move(self, places: Floats, node: Ints) -> Floats:
+        """Move places of components, shape (N, 3)."""
+        local = places - self.pivots[node]
         moved = self.scale[node, None] * self.rotation[node].apply(local)
         return np.asarray(moved + self.pivots[node] + self.shift[node])
 

@@ -23,7 +23,6 @@ from citysplat_core.mapping.graph import (
     Sigmas,
     seam_weights,
 )
-from citysplat_core.mapping.ground import height_slopes, height_steps
 from citysplat_core.mapping.least_squares import solve_least_squares
 from citysplat_core.mapping.slopes import (
     cauchy,
@@ -37,6 +36,7 @@ from citysplat_core.mapping.slopes import (
 _CAUCHY_SEAM = 3.0
 _CAUCHY_GPS = 2.0
 _CAUCHY_LEAN = 2.0
+_CAUCHY_NEAR = 2.0
 _SOFTER = (20.0, 1.0)
 """Seams are some metres wide at first: a soft round keeps true ones from looking like outliers."""
 _UNIT = (1e-2, 1e-2, 1e-2, 1e-2, 1.0, 1.0, 1.0)
@@ -59,7 +59,7 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> 
     """
     x = np.zeros((graph.n_nodes + graph.cameras.n_drives, 7))
     x[graph.n_nodes :, :2] = graph.mounts
-    tied = (graph.cameras.node[ties].ravel() for ties in (graph.seams, graph.ground))
+    tied = (graph.cameras.node[graph.seams].ravel(), graph.nearness.nodes.ravel())
     held = np.concatenate([*tied, _driven(graph)])
     free = np.isin(np.arange(graph.n_nodes), held)
     if not free.any():
@@ -94,7 +94,7 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
         sigmas: Expected errors.
 
     Returns:
-        3 numbers a seam for its position, 3 for its rotation, 3 a ground tie, 3 a GPS row, 1 a
+        3 numbers a seam for its position, 3 for its rotation, 3 a nearness, 3 a GPS row, 1 a
         component for its scale and 2 for its up vector, 3 a GPS row of a known drive for how its
         camera leans, 7 a drive; the squares of ties, GPS and leans sum to Cauchy losses.
     """
@@ -102,12 +102,11 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
     off = cauchy(_gps_offs(x, found, graph, sigmas), _CAUCHY_GPS) * graph.gps_weight[:, None]
     level = found.rotation.apply([0.0, 0.0, 1.0])[:, :2] / np.radians(sigmas.up_deg)
     seam_weight = seam_weights(graph.cameras.node[graph.seams])[:, None]
-    ground_weight = seam_weights(graph.cameras.node[graph.ground])
     return np.concatenate(
         [
             (seam_weight * cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
             (seam_weight * cauchy(_twists(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
-            (ground_weight[:, None] * height_steps(found, graph, sigmas.ground_m)).ravel(),
+            (_near_weights(graph)[:, None] * cauchy(_steps(found, graph), _CAUCHY_NEAR)).ravel(),
             off.ravel(),
             np.log(found.scale) / sigmas.log_scale,
             level.ravel(),
@@ -136,7 +135,7 @@ def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
         [
             (weight * _gap_slopes(found, turns, graph, sigmas), seam_nodes),
             (weight * _twist_slopes(found, turns, graph, sigmas), seam_nodes),
-            (_ground_slopes(found, turns, graph, sigmas), graph.cameras.node[graph.ground]),
+            (_step_slopes(found, turns, graph), graph.nearness.nodes),
             (_gps_slopes(x, found, turns, graph, sigmas), _with_drives(graph, graph.gps_rows)),
             (scale, nodes),
             (up, nodes),
@@ -245,10 +244,13 @@ def _gps_offs(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floa
 
 
 def _center_slopes(found: Alignment, turns: Floats, cameras: Cameras, rows: Ints) -> Floats:
-    """Give the derivatives of moved centres by their own node's numbers, shape (N, 3, 7)."""
-    node = cameras.node[rows]
-    arm = found.centers(cameras, rows) - found.pivots[node] - found.shift[node]
-    slopes = np.zeros((len(rows), 3, 7))
+    return _place_slopes(found, turns, cameras.center[rows], cameras.node[rows])
+
+
+def _place_slopes(found: Alignment, turns: Floats, places: Floats, node: Ints) -> Floats:
+    """Give the derivatives of moved places by their own node's numbers, shape (N, 3, 7)."""
+    arm = found.move(places, node) - found.pivots[node] - found.shift[node]
+    slopes = np.zeros((len(node), 3, 7))
     slopes[:, :, 0] = arm
     slopes[:, :, 1:4] = -cross_matrices(arm) @ turns[node]
     slopes[:, :, 4:] = np.eye(3)
@@ -279,11 +281,28 @@ def _twist_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas)
     return _apply(cauchy_slopes(twist, _CAUCHY_SEAM), slopes)
 
 
-def _ground_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the derivatives of the ground ties by their two nodes, shape (K, 3, 2, 7)."""
-    first, second = (_center_slopes(found, turns, graph.cameras, rows) for rows in graph.ground.T)
-    weight = seam_weights(graph.cameras.node[graph.ground])[:, None, None, None]
-    return weight * height_slopes(found, graph, sigmas.ground_m, (first, second))
+def _near_weights(graph: Graph) -> Floats:
+    return seam_weights(graph.nearness.nodes)
+
+
+def _steps(found: Alignment, graph: Graph) -> Floats:
+    """Give the whitened distances of what should be near, shape (K, 3)."""
+    near = graph.nearness
+    first, second = (found.move(near.places[:, side], near.nodes[:, side]) for side in (0, 1))
+    return np.asarray((first - second) / near.sigma_m)
+
+
+def _step_slopes(found: Alignment, turns: Floats, graph: Graph) -> Floats:
+    """Give the derivatives of these distances by their two nodes, shape (K, 3, 2, 7)."""
+    near = graph.nearness
+    slopes = np.empty((len(near.nodes), 3, 2, 7))
+    for side, sign in enumerate((1.0, -1.0)):
+        moved = _place_slopes(found, turns, near.places[:, side], near.nodes[:, side])
+        slopes[:, :, side] = sign * moved / near.sigma_m[:, :, None]
+    weights = (
+        cauchy_slopes(_steps(found, graph), _CAUCHY_NEAR) * _near_weights(graph)[:, None, None]
+    )
+    return _apply(weights, slopes)
 
 
 def _gps_slopes(x: Floats, found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:

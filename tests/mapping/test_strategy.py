@@ -1,0 +1,62 @@
+from types import MappingProxyType
+
+import pytest
+
+from citysplat_core.mapping import read_registered, strategy
+from citysplat_core.mapping.mappers import map_incremental
+from citysplat_core.mapping.splitting import keep_photos
+from citysplat_core.storage import read_json
+from tests.mapping.test_solve import solve, true_errors_m
+
+
+def only(n_photos):
+    """Give a mapper that solves the first photos only."""
+
+    def map_some(job):
+        models = map_incremental(job)
+        first = set(sorted(job.images["colmap_id"].tolist())[:n_photos])
+        return [keep_photos(model, first) for model in models]
+
+    return map_some
+
+
+@pytest.fixture
+def auto(monkeypatch):
+    """Let ``auto`` begin with a mapper that solves some photos, then the incremental one."""
+
+    def begin_with(n_photos):
+        mappers = {"some": only(n_photos), "incremental": map_incremental}
+        monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(mappers))
+
+    return begin_with
+
+
+def test_what_a_first_mapper_left_is_mapped_for_itself(auto, make_street, make_artifacts, fresh):
+    auto(20)
+    street = make_street()
+    report, out = solve(make_artifacts(street), fresh)
+    (attempt,) = read_json(out / "report.json")["attempts"]
+    assert (attempt["strategy"], attempt["completed_by"]) == ("some", "incremental")
+    assert report.counts["n_registered"] >= 29
+    assert (true_errors_m(street, read_registered(out)) < 1.0).mean() > 0.95
+
+
+def test_a_first_mapper_that_explains_little_is_not_completed(
+    auto, make_street, make_artifacts, fresh
+):
+    auto(10)
+    _, out = solve(make_artifacts(make_street()), fresh)
+    attempts = read_json(out / "report.json")["attempts"]
+    assert [(a["strategy"], a["completed_by"]) for a in attempts] == [
+        ("incremental", ""),
+        ("some", ""),
+    ]
+
+
+def test_a_wished_mapper_is_not_completed(monkeypatch, make_street, make_artifacts, fresh):
+    mappers = {**strategy.MAPPERS, "incremental": only(20)}
+    monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(mappers))
+    report, out = solve(make_artifacts(make_street()), fresh, strategy="incremental")
+    (attempt,) = read_json(out / "report.json")["attempts"]
+    assert attempt["completed_by"] == ""
+    assert report.counts["n_registered"] == 20
