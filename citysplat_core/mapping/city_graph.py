@@ -10,6 +10,7 @@ from citysplat_core.mapping.drives import usual_mounts
 from citysplat_core.mapping.graph import Cameras, Floats, Graph, Ints, Sigmas, gps_weights
 from citysplat_core.mapping.nearness import find_nearness
 from citysplat_core.mapping.seams import find_seams
+from citysplat_core.mapping.sequences import order_sequences
 from citysplat_core.mapping.strained_ties import strained_ties
 from citysplat_core.settings import AlignSettings
 
@@ -104,15 +105,12 @@ def _drives(rows: pd.DataFrame, plan: pd.DataFrame) -> Ints:
 def _order(rows: pd.DataFrame, plan: pd.DataFrame, drive: Ints) -> pd.DataFrame:
     """Say which photo of its drive each registration is; see ``find_nearness``."""
     order = pd.DataFrame({"drive": drive, "place": -1, "time_s": np.nan})
-    if not {"sequence_id", "captured_at"} <= set(plan.columns):
-        return order
-    known = plan.dropna(subset=["sequence_id", "captured_at"])
-    known = known.sort_values(["sequence_id", "captured_at", "colmap_id"], kind="stable")
-    place = known.groupby("sequence_id").cumcount().set_axis(known["colmap_id"])
-    at = pd.to_datetime(known["captured_at"], utc=True).set_axis(known["colmap_id"])
-    order["place"] = place.reindex(rows["colmap_id"]).fillna(-1).to_numpy(np.int64)
-    began = at.min()
-    order["time_s"] = (at.reindex(rows["colmap_id"]) - began).dt.total_seconds().to_numpy(float)
+    places = {i: k for ids in order_sequences(plan) for k, i in enumerate(ids)}
+    if places:
+        at = pd.to_datetime(plan["captured_at"], utc=True).set_axis(plan["colmap_id"])
+        since = (at - at.min()).dt.total_seconds()
+        order["place"] = rows["colmap_id"].map(places).fillna(-1).to_numpy(np.int64)
+        order["time_s"] = since.reindex(rows["colmap_id"]).to_numpy(float)
     return order
 
 
