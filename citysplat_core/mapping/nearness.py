@@ -89,6 +89,7 @@ def _steps(table: pd.DataFrame) -> pd.DataFrame:
     ]
     steps = pd.concat(gaps, ignore_index=True)  # the shorter ones first
     steps["took_s"] = steps["time_s_next"] - steps["time_s"]
+    steps = steps[steps["took_s"] > 0]
     inside = steps[steps["node"] == steps["node_next"]].drop_duplicates("row_next")
     across = steps[(steps["node"] != steps["node_next"]) & ~_is_seam(steps, table)]
     across = across.drop_duplicates(["row", "node_next"])
@@ -97,6 +98,7 @@ def _steps(table: pd.DataFrame) -> pd.DataFrame:
         inside[list(names)].rename(columns=names), on="row"
     )
     both["ratio"] = both["took_s"] / both["took_before_s"]
+    both = both[both["ratio"] <= _LONGEST]
     return both.rename(columns={"row_next": "after"})[["before", "row", "after", "ratio"]]
 
 
@@ -117,7 +119,7 @@ def _told(cameras: Cameras, steps: pd.DataFrame) -> Nearness:
     ratio = steps["ratio"].to_numpy(float)
     step = (cameras.center[row] - cameras.center[before]) * ratio[:, None]
     length = np.linalg.norm(step, axis=1)
-    use = (ratio > 0) & (ratio <= _LONGEST) & (length <= _LONGEST_M)
+    use = length <= _LONGEST_M
     nodes = np.stack([cameras.node[row], cameras.node[after]], axis=1)
     places = np.stack([cameras.center[row] + step, cameras.center[after]], axis=1)
     flat, up = _LEAST_M + _TURNS * length, _LEAST_M + _SLOPE * length
