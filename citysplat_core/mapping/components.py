@@ -156,7 +156,8 @@ def _measure(
     settings: MappingSettings,
 ) -> dict[str, Any]:
     ids = sorted(model.reg_image_ids())
-    residual_m = {i: r for i, r in (placed.residual_m if placed else {}).items() if i in set(ids)}
+    every_m = placed.residual_m if placed else {}
+    residual_m = {i: every_m[i] for i in ids if i in every_m}
     residual = list(residual_m.values())
     # A photo that others vouch for may have a GPS position a kilometre away: no measure of size.
     limit_m = _limit_m(residual_m, settings)

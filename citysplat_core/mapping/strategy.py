@@ -263,11 +263,22 @@ def _complete(
     whole = job_of(workspace, out=folder / "joined", **common)
     models = [*(c.model for c in attempt.components if c.accepted), *models]
     components = _judged(settle_models(models, whole), workspace, whole)
+    components = remember_taken_out(components, attempt.components)
     spent = attempt.cpu_seconds + cpu_seconds() - started
     stopped = attempt.stopped or run.watch.stopped
     return replace(
         attempt, components=components, cpu_seconds=spent, stopped=stopped, completed_by=name
     )
+
+
+def remember_taken_out(
+    components: Sequence[Component], earlier: Sequence[Component]
+) -> list[Component]:
+    """Let the first component tell what an earlier round took out of models that went into them."""
+    first, *others = components
+    pruned = {i: r for c in (*earlier, first) for i, r in c.pruned.items()}
+    loose = frozenset().union(first.loose, *(c.loose for c in earlier))
+    return [replace(first, pruned=pruned, loose=loose), *others]
 
 
 def _left_over(attempt: Attempt, workspace: Workspace, least: int) -> set[int]:

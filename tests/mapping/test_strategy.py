@@ -1,8 +1,10 @@
 from types import MappingProxyType
 
+import pycolmap
 import pytest
 
 from citysplat_core.mapping import read_registered, strategy
+from citysplat_core.mapping.components import Component
 from citysplat_core.mapping.mappers import map_incremental
 from citysplat_core.mapping.splitting import keep_photos
 from citysplat_core.storage import read_json
@@ -60,3 +62,23 @@ def test_a_wished_mapper_is_not_completed(monkeypatch, make_street, make_artifac
     (attempt,) = read_json(out / "report.json")["attempts"]
     assert attempt["completed_by"] == ""
     assert report.counts["n_registered"] == 20
+
+
+def test_what_a_first_round_took_out_is_still_told():
+    def component(pruned, loose):
+        return Component(
+            pycolmap.Reconstruction(),
+            None,
+            pruned,
+            accepted=True,
+            reason="",
+            loose=frozenset(loose),
+        )
+
+    earlier = [component({1: 40.0}, {2}), component({}, {3})]
+    first, second = strategy.remember_taken_out(
+        [component({4: 50.0}, {5}), component({6: 9.0}, ())], earlier
+    )
+    assert first.pruned == {1: 40.0, 4: 50.0}
+    assert first.loose == {2, 3, 5}
+    assert second.pruned == {6: 9.0}
