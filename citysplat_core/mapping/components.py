@@ -14,7 +14,6 @@ from citysplat_core.mapping.georegister import (
     georegister,
 )
 from citysplat_core.mapping.loose import find_loose
-from citysplat_core.mapping.sequences import Sequences, find_beside
 from citysplat_core.mapping.vouching import Partners, is_vouched_for
 from citysplat_core.settings import MappingSettings
 
@@ -63,7 +62,7 @@ def judge(
     positions: Positions,
     home_ids: Collection[int],
     partners: Partners,
-    sequences: Sequences,
+    beside: Partners,
     settings: MappingSettings,
     kept: Collection[int] = (),
 ) -> Component:
@@ -74,7 +73,7 @@ def judge(
         positions: GPS positions by colmap_id, city frame.
         home_ids: Photos of the box itself.
         partners: Verified partners of every photo; they may speak for one that contradicts GPS.
-        sequences: Photos of every sequence in their order; so may those before and after.
+        beside: The photos before and after each photo of a sequence; so may they.
         settings: Thresholds.
         kept: Photos of neighbours that stay, however loosely they hang.
 
@@ -82,7 +81,7 @@ def judge(
         The component; ``accepted`` with its reason.
     """
     n_solved = model.num_reg_images()
-    placed, pruned = _place_and_prune(model, positions, partners, find_beside(sequences), settings)
+    placed, pruned = _place_and_prune(model, positions, partners, beside, settings)
     if placed is not None:
         model.transform(placed.city_from_model)
     # After placing: their GPS positions help as those of all others do.

@@ -1,6 +1,6 @@
 """Which mapper is believed: run, judge against GPS, compare what is explained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -205,23 +205,28 @@ def _attempt(
     )  # fmt: skip
     started = cpu_seconds()
     models = settle_models(run_mapper(name, MAPPERS[name], job, box=box), job)
-    components = _judged(models, workspace, job)
+    components = judge_models(models, workspace, job)
     home_ids = frozenset(workspace.home_ids)
     return Attempt(name, components, cpu_seconds() - started, home_ids, run.watch.stopped)
 
 
-def _judged(
-    models: Sequence[pycolmap.Reconstruction], workspace: Workspace, job: MapJob
+def judge_models(
+    models: Sequence[pycolmap.Reconstruction],
+    workspace: Workspace,
+    job: MapJob,
+    *,
+    kept: Collection[int] = (),
 ) -> list[Component]:
-    """Judge models; accepted ones come first, each group by falling size."""
+    """Judge models; accepted ones come first, each group by falling size; see ``judge``."""
     components = [
         judge(
             model,
             positions=workspace.positions,
             home_ids=workspace.home_ids,
             partners=workspace.partners,
-            sequences=job.sequences,
+            beside=job.beside,
             settings=job.settings,
+            kept=kept,
         )
         for model in models
     ]
@@ -262,7 +267,7 @@ def _complete(
     models = run_mapper(name, MAPPERS[name], job_of(part, out=folder / name, **common), box=box)
     whole = job_of(workspace, out=folder / "joined", **common)
     models = [*(c.model for c in attempt.components if c.accepted), *models]
-    components = _judged(settle_models(models, whole), workspace, whole)
+    components = judge_models(settle_models(models, whole), workspace, whole)
     components = remember_taken_out(components, attempt.components)
     spent = attempt.cpu_seconds + cpu_seconds() - started
     stopped = attempt.stopped or run.watch.stopped

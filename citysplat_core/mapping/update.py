@@ -17,13 +17,13 @@ import pycolmap
 
 from citysplat_core.features import quiet_colmap
 from citysplat_core.mapping.changes import Change, find_change
-from citysplat_core.mapping.components import Component, judge
+from citysplat_core.mapping.components import Component
 from citysplat_core.mapping.extend import extend_model, leave_model
 from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.lineage import Earlier
 from citysplat_core.mapping.mappers import MapJob
 from citysplat_core.mapping.parts import groups_of, part_of
-from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all, job_of
+from citysplat_core.mapping.strategy import Attempt, Tell, attempt_all, job_of, judge_models
 from citysplat_core.mapping.update_rule import drift_of, refuse_after, refuse_before
 from citysplat_core.mapping.watch import Watch
 from citysplat_core.mapping.workspace import Workspace
@@ -100,7 +100,7 @@ def update_model(  # noqa: PLR0913 - a box has that many inputs
         return _refused(f"the update failed: {' '.join(str(error).split())}")
     if because:
         return _refused(because)
-    components = [_judged(model, workspace, earlier, settings) for model in found]
+    components = judge_models(found, workspace, job, kept=earlier.registered)
     components += _map_the_rest(
         box, workspace, components, change, earlier.lineage.strategy, job=job, tell=tell
     )
@@ -153,23 +153,6 @@ def _extend_all(
     found = list(models.values())
     times = Counter(i for model in found for i in model.reg_image_ids())
     return settle_models(found, job) if any(times[i] > 1 for i in change.candidates) else found
-
-
-def _judged(
-    model: pycolmap.Reconstruction,
-    workspace: Workspace,
-    earlier: Earlier,
-    settings: MappingSettings,
-) -> Component:
-    return judge(
-        model,
-        positions=workspace.positions,
-        home_ids=workspace.home_ids,
-        partners=workspace.partners,
-        sequences=workspace.sequences,
-        settings=settings,
-        kept=earlier.registered,
-    )
 
 
 def _map_the_rest(

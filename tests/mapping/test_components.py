@@ -14,7 +14,7 @@ def judged(street, model=None, *, partners=None, home=None, kept=(), **settings)
         positions=street.positions(),
         home_ids=set(street.ids) if home is None else home,
         partners=partners or {},
-        sequences=[],
+        beside={},
         settings=MappingSettings(**settings),
         kept=kept,
     )
