@@ -140,7 +140,7 @@ def _agrees_with_gps(
     if not moved:
         return True  # nothing speaks against it
     said = strain(
-        level_places(moved),
+        level_places(moved, job.positions, sigma_m=job.settings.gps_sigma_m),
         np.array([job.positions[i][:2] for i in moved]),
         np.array([i not in first for i in moved]),
         noise_m=job.settings.gps_sigma_m,

@@ -1,7 +1,8 @@
 """Models come apart where nothing holds them together, and where GPS wants two places."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import numpy as np
 import pycolmap
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from citysplat_core.mapping.georegister import Positions, poses_of
+from citysplat_core.mapping.georegister import Positions, georegister_poses, poses_of
 from citysplat_core.mapping.gravity import rotation_to_z, upright
 from citysplat_core.mapping.strain import strain
 
@@ -24,6 +25,7 @@ MOST_STRAIN = 1.4
 _LEAST = 3
 _HOLDS = 20
 """Points that must cross a cut of a model."""
+_SEED: Final = 0
 
 
 def split_models(
@@ -60,10 +62,22 @@ def split_models(
     return done
 
 
-def level_places(poses: dict[int, pycolmap.Rigid3d]) -> Floats:
-    """Give the places of cameras in the plane that is level to them, shape (N, 2)."""
-    rotations = np.array([pose.rotation.matrix() for pose in poses.values()]).reshape(-1, 3, 3)
+def level_places(
+    poses: Mapping[int, pycolmap.Rigid3d], positions: Positions, *, sigma_m: float
+) -> Floats:
+    """Give the places of cameras in the plane that is level to them, shape (N, 2).
+
+    Args:
+        poses: ``cam_from_world`` by colmap_id.
+        positions: GPS positions. They tell whether the cameras are held upright or look down, see
+            `georegister.georegister`; where they say nothing, cameras count as upright.
+        sigma_m: Expected horizontal GPS error, metres.
+    """
     centers = np.array([pose.inverse().translation for pose in poses.values()]).reshape(-1, 3)
+    placed = georegister_poses(poses, positions, sigma_m=sigma_m, seed=_SEED)
+    if placed is not None:
+        return np.asarray((centers @ placed.city_from_model.rotation.matrix().T)[:, :2])
+    rotations = np.array([pose.rotation.matrix() for pose in poses.values()]).reshape(-1, 3, 3)
     return np.asarray((centers @ rotation_to_z(upright(rotations)).T)[:, :2])
 
 
@@ -89,7 +103,7 @@ def _find_parts(
     n_parts, part = connected_components(_graph_of(tree[held], len(ids)), directed=False)
     if n_parts > 1:
         return [set(ids[part == k].tolist()) for k in range(n_parts)]
-    level = level_places(poses)
+    level = level_places(poses, positions, sigma_m=noise_m)
     known = _with_own_fix(ids, positions)
     gps = np.array([positions[i][:2] for i in ids[known].tolist()]).reshape(-1, 2)
     said = [

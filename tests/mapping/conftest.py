@@ -57,7 +57,7 @@ class Street:
         height = 40.0 if self.looks_down else 2.0
         jitter = rng.normal(0, [0.05, 0.05, 0.02], (self.n_photos, 3))
         self.centers = np.column_stack([place, np.full(self.n_photos, height)]) + jitter
-        pitch = -90.0 if self.looks_down else 0.0
+        pitch = 90.0 if self.looks_down else 0.0
         self.poses = [
             _pose(c, h, pitch + p, r)
             for c, h, (p, r) in zip(
@@ -184,6 +184,27 @@ class Street:
         model.transform(pycolmap.Sim3d(0.37, pycolmap.Rotation3d(turn), np.array([5.0, -3, 8])))
         return model
 
+    def solved(self) -> pycolmap.Reconstruction:
+        """Give the true cameras and points as a reconstruction in a random frame."""
+        model = self.model()
+        for image_id, keypoints in zip(self.ids, self._keypoints, strict=True):
+            points = [pycolmap.Point2D(xy) for xy in keypoints.astype(float)]
+            model.image(image_id).points2D = pycolmap.Point2DList(points)
+        city_from_model = pycolmap.estimate_sim3d(
+            np.array([model.image(i).projection_center() for i in self.ids]), self.centers
+        )
+        tracks: dict[int, pycolmap.Track] = {}
+        for image_id, seen in zip(self.ids, self._seen, strict=True):
+            for row, point in enumerate(seen.tolist()):
+                tracks.setdefault(point, pycolmap.Track()).add_element(image_id, row)
+        model_from_city = city_from_model.inverse()
+        for point, track in tracks.items():
+            if track.length() > 1:
+                model.add_point3D(
+                    model_from_city * self.points[point], track, np.zeros(3, np.uint8)
+                )
+        return model
+
     def positions(self) -> dict[int, np.ndarray]:
         return dict(zip(self.ids, self.gps, strict=True))
 
@@ -263,6 +284,13 @@ def write_artifacts(
 @pytest.fixture(scope="session")
 def make_street() -> type[Street]:
     return Street
+
+
+@pytest.fixture
+def flight() -> Street:
+    """Photos from the air, in three lines beside each other; each place is seen many times."""
+    lines = ((0, 0), (48, 0), (48, 12), (0, 12), (0, 24), (48, 24))
+    return Street(n_photos=42, corners=lines, looks_down=True)
 
 
 @pytest.fixture(scope="session")

@@ -39,9 +39,10 @@ def test_a_model_without_positions_stays_whole(solved_street):
     assert split_models([whole], {}, **GPS) == [whole]
 
 
-def test_level_places_have_the_shape_of_the_street(solved_street):
+@pytest.mark.parametrize("positions_of", [lambda street: street.positions(), lambda _: {}])
+def test_level_places_have_the_shape_of_the_street(solved_street, positions_of):
     street, whole, _ = solved_street
-    level = level_places(poses_of(whole))
+    level = level_places(poses_of(whole), positions_of(street), sigma_m=4.0)
     lengths = [np.linalg.norm(p[-1] - p[0]) / np.linalg.norm(p[20] - p[0])
                for p in (level, street.centers[:, :2])]  # fmt: skip
     assert lengths[0] == pytest.approx(lengths[1], rel=0.01)
@@ -52,3 +53,13 @@ def test_ends_that_see_nothing_in_common_are_no_model(solved_street):
     ends = cut(whole, [*street.ids[:12], *street.ids[-12:]])
     parts = split_models([ends], street.positions(), **GPS)
     assert [sorted(part.reg_image_ids()) for part in parts] == [street.ids[:12], street.ids[-12:]]
+
+
+def test_photos_that_look_down_are_placed_from_above(flight):
+    level = level_places(poses_of(flight.model()), flight.positions(), sigma_m=4.0)
+    sizes = [
+        [np.linalg.norm(places[i] - places[0]) for i in (13, 27, 41)]
+        for places in (level, flight.centers[:, :2])
+    ]
+    assert np.divide(*sizes) == pytest.approx(np.divide(*sizes).mean(), rel=0.05)
+    assert split_models([whole := flight.solved()], flight.positions(), **GPS) == [whole]
