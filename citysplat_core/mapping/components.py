@@ -14,6 +14,7 @@ from citysplat_core.mapping.georegister import (
     georegister,
 )
 from citysplat_core.mapping.loose import find_loose
+from citysplat_core.mapping.sightings import is_firm
 from citysplat_core.mapping.vouching import Partners, is_vouched_for
 from citysplat_core.settings import MappingSettings
 
@@ -35,6 +36,8 @@ class Component:
         accepted: Whether what follows may use it.
         reason: Why it is refused, or a warning.
         numbers: The columns of ``components.parquet`` between ``component`` and ``accepted``.
+        firm: Whether its photos hold each other so that a warning doubts GPS, not its shape; see
+            ``sightings.is_firm``.
     """
 
     model: pycolmap.Reconstruction
@@ -44,11 +47,12 @@ class Component:
     reason: str
     numbers: dict[str, Any] = field(default_factory=dict)
     loose: frozenset[int] = frozenset()
+    firm: bool = False
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it is accepted without a warning."""
-        return self.accepted and not self.reason
+        """Whether it is accepted without a warning, or with one that is of GPS alone."""
+        return self.accepted and (self.firm or not self.reason)
 
     @property
     def image_ids(self) -> list[int]:
@@ -98,7 +102,8 @@ def judge(
             f"warning: GPS residual median {numbers['gps_residual_median_m']:.1f} m is over "
             f"{settings.max_median_residual_m:g} m: trust the shape, not the position"
         )
-    return Component(model, placed, pruned, accepted, reason, numbers, frozenset(loose))
+    firm = accepted and bool(reason) and is_firm(model)  # without a warning nobody asks
+    return Component(model, placed, pruned, accepted, reason, numbers, frozenset(loose), firm)
 
 
 def _take_out(model: pycolmap.Reconstruction, ids: Collection[int]) -> None:

@@ -1,17 +1,23 @@
 """Models come apart where nothing holds them together, and where GPS wants two places."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 
 from citysplat_core.mapping.georegister import Positions, georegister_poses, poses_of
 from citysplat_core.mapping.gravity import rotation_to_z, upright
+from citysplat_core.mapping.sightings import (
+    count_crossing,
+    graph_of,
+    holds_at,
+    sightings,
+    tree_cuts,
+)
 from citysplat_core.mapping.strain import strain
 
 log = logging.getLogger(__name__)
@@ -25,6 +31,8 @@ MOST_STRAIN = 1.4
 _LEAST = 3
 _HOLDS = 20
 """Points that must cross a cut of a model."""
+_POOR: Final = 1.2
+"""Photos whose median distance from GPS is so many times its expected noise disagree with it."""
 _SEED: Final = 0
 
 
@@ -39,6 +47,8 @@ def split_models(
 
     The candidates are the cuts of the strongest tree of photos that see the same points. Parts that
     share fewer than twenty points only seem to be one model: where each lies is a guess.
+    Where the photos of both parts hold each other firmly (`sightings.holds_at`), a GPS that does
+    not agree with the larger part alone cuts nothing.
 
     Args:
         models: Any models; those that are cut are replaced by copies of their parts.
@@ -97,22 +107,53 @@ def _find_parts(
     ids = np.array(list(poses), dtype=np.int64)
     if len(ids) < 2 * _LEAST:
         return [set(ids.tolist())]
-    seen = _sightings(model, ids)
-    tree, sides = _tree_cuts(seen)
-    held = np.array([_n_crossing(seen, side) >= _HOLDS for side in sides], dtype=bool)
-    n_parts, part = connected_components(_graph_of(tree[held], len(ids)), directed=False)
+    seen = sightings(model, ids)
+    tree, sides = tree_cuts(seen)
+    held = np.array([count_crossing(seen, side) >= _HOLDS for side in sides], dtype=bool)
+    n_parts, part = connected_components(graph_of(tree[held], len(ids)), directed=False)
     if n_parts > 1:
         return [set(ids[part == k].tolist()) for k in range(n_parts)]
+    side = _find_strained(poses, positions, sides, noise_m=noise_m, shared_m=shared_m)
+    if side is None:
+        return [set(ids.tolist())]
+    parts = [set(ids[rows].tolist()) for rows in (~side, side)]
+    if holds_at(seen, [side]) and _is_gps_poor(poses, positions, max(parts, key=len), noise_m):
+        log.info("GPS disagrees with most of a model of %d photos anyway: kept whole", len(ids))
+        return [set(ids.tolist())]
+    return parts
+
+
+def _find_strained(
+    poses: Mapping[int, pycolmap.Rigid3d],
+    positions: Positions,
+    sides: Sequence[Bools],
+    *,
+    noise_m: float,
+    shared_m: float,
+) -> Bools | None:
+    """Give one side of the cut that GPS wants most; None if it wants none."""
+    ids = np.array(list(poses), dtype=np.int64)
     level = level_places(poses, positions, sigma_m=noise_m)
     known = _with_own_fix(ids, positions)
     gps = np.array([positions[i][:2] for i in ids[known].tolist()]).reshape(-1, 2)
     said = [
         strain(level[known], gps, side[known], noise_m=noise_m, shared_m=shared_m) for side in sides
     ]
-    if not said or max(said) <= MOST_STRAIN:
-        return [set(ids.tolist())]
-    side = sides[int(np.argmax(said))]
-    return [set(ids[~side].tolist()), set(ids[side].tolist())]
+    return sides[int(np.argmax(said))] if said and max(said) > MOST_STRAIN else None
+
+
+def _is_gps_poor(
+    poses: Mapping[int, pycolmap.Rigid3d],
+    positions: Positions,
+    ids: set[int],
+    noise_m: float,
+) -> bool:
+    """Say whether some photos, placed for themselves, stand far from GPS."""
+    own = {i: poses[i] for i in sorted(ids)}
+    placed = georegister_poses(own, positions, sigma_m=noise_m, seed=_SEED)
+    if placed is None:
+        return False
+    return bool(np.median(list(placed.residual_m.values())) > _POOR * noise_m)
 
 
 def _with_own_fix(ids: Ints, positions: Positions) -> Bools:
@@ -126,48 +167,3 @@ def _with_own_fix(ids: Ints, positions: Positions) -> Bools:
         own.append(fix is not None and fix not in told)
         told.add(fix)
     return np.array(own, dtype=bool)
-
-
-def _sightings(model: pycolmap.Reconstruction, ids: Ints) -> csr_array:
-    """Say which photos see which points, shape (points, photos), ones."""
-    row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
-    points: list[int] = []
-    photos: list[int] = []
-    for number, point in enumerate(model.points3D.values()):
-        rows = {row_of[e.image_id] for e in point.track.elements if e.image_id in row_of}
-        points.extend([number] * len(rows))
-        photos.extend(sorted(rows))
-    shape = (max(points, default=0) + 1, len(ids))
-    return csr_array((np.ones(len(points), np.int32), (points, photos)), shape=shape)
-
-
-def _n_crossing(seen: csr_array, inside: Bools) -> int:
-    """Count the points that photos on both sides of a cut see."""
-    within = seen @ inside.astype(np.int32)
-    return int(((within > 0) & (within < np.diff(seen.indptr))).sum())
-
-
-def _tree_cuts(seen: csr_array) -> tuple[Ints, list[Bools]]:
-    """Cut the tree of photos that share most points at each of its edges.
-
-    Returns:
-        The edges, rows of two photos, shape (T, 2), and for each what hangs on one side of it.
-    """
-    shared = coo_array(seen.T @ seen)
-    first, second = shared.coords
-    upper = first < second
-    weights = _graph_of(
-        np.stack([first[upper], second[upper]], axis=1), shared.shape[0], 1 / shared.data[upper]
-    )
-    edges = np.stack(minimum_spanning_tree(weights).nonzero(), axis=1).astype(np.int64)
-    sides = []
-    for k in range(len(edges)):
-        rest = _graph_of(np.delete(edges, k, axis=0), shared.shape[0])
-        _, part = connected_components(rest, directed=False)
-        sides.append(np.asarray(part == part[edges[k, 1]]))
-    return edges, sides
-
-
-def _graph_of(edges: Ints, n: int, weights: Floats | None = None) -> csr_array:
-    values = np.ones(len(edges)) if weights is None else weights
-    return csr_array((values, (edges[:, 0], edges[:, 1])), shape=(n, n))

@@ -6,6 +6,7 @@ import pytest
 from citysplat_core.mapping.components import judge
 from citysplat_core.mapping.vouching import points_of
 from citysplat_core.settings import MappingSettings
+from tests.mapping.conftest import bend_gps
 
 
 def judged(street, model=None, *, partners=None, home=None, kept=(), **settings):
@@ -63,6 +64,21 @@ def test_poor_gps_is_accepted_with_a_warning(make_street):
     assert not component.is_trusted
     assert component.reason.startswith("warning: GPS residual median")
     assert not judged(street, max_median_residual_share=0).accepted
+
+
+def test_a_firm_model_is_trusted_though_its_gps_is_poor(flight):
+    bend_gps(flight)
+    component = judged(flight, flight.solved())
+    assert component.reason.startswith("warning: GPS residual median")
+    assert component.is_trusted
+    assert not judged(flight).is_trusted  # without a point nothing holds it
+
+
+def test_a_firm_model_that_is_refused_is_not_trusted(flight):
+    bend_gps(flight)
+    component = judged(flight, flight.solved(), max_median_residual_share=0)
+    assert not component.accepted
+    assert not component.is_trusted
 
 
 def test_a_scale_that_gps_hardly_fixes_is_refused(make_street):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from citysplat_core.mapping import splitting
 from citysplat_core.mapping.georegister import poses_of
 from citysplat_core.mapping.splitting import level_places, split_models
+from tests.mapping.conftest import bend_gps
 from tests.mapping.test_ties import cut
 
 GPS = {"noise_m": 3.0, "shared_m": 2.0}
@@ -63,3 +65,20 @@ def test_photos_that_look_down_are_placed_from_above(flight):
     ]
     assert np.divide(*sizes) == pytest.approx(np.divide(*sizes).mean(), rel=0.05)
     assert split_models([whole := flight.solved()], flight.positions(), **GPS) == [whole]
+
+
+def test_a_gps_that_is_poor_all_over_does_not_cut_what_holds(flight, monkeypatch):
+    bend_gps(flight)
+    whole = flight.solved()
+    assert split_models([whole], flight.positions(), **GPS) == [whole]
+    monkeypatch.setattr(splitting, "holds_at", lambda _, __: False)
+    assert len(split_models([whole], flight.positions(), **GPS)) > 1
+
+
+def test_a_gps_that_agrees_with_each_part_cuts_what_holds(flight):
+    east = flight.centers[:, 0] > 24
+    flight.gps[east, :2] += 15.0
+    parts = split_models([flight.solved()], flight.positions(), **GPS)
+    assert {frozenset(part.reg_image_ids()) for part in parts} == {
+        frozenset(np.array(flight.ids)[side].tolist()) for side in (east, ~east)
+    }
