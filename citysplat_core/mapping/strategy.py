@@ -69,12 +69,12 @@ class Attempt:
 
     @property
     def trusted(self) -> set[int]:
-        """Photos of the box in components that agree with GPS without a warning."""
+        """Photos of the box in components that agree with GPS, or that hold without it."""
         return {i for c in self.components if c.is_trusted for i in c.image_ids} & self.home_ids
 
     @property
     def score(self) -> float:
-        """What attempts are compared by: a photo under a warning counts half."""
+        """What attempts are compared by: a photo that is explained but not trusted counts half."""
         return (len(self.trusted) + len(self.explained)) / 2
 
     def summary(self) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def attempt_all(
         attempts.append(attempt)
         if len(attempt.trusted) >= enough:
             break
-        if len(attempts) > 1 and all(len(a.explained) >= enough for a in attempts):
+        found = [len(a.explained) for a in attempts if a.explained]
+        if len(found) > 1 and min(found) >= enough:
             break  # two mappers make a whole of it: the doubt is in GPS, not in the model
     return sorted(attempts, key=lambda attempt: -attempt.score)
 

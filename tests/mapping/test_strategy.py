@@ -1,4 +1,4 @@
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pycolmap
 import pytest
@@ -7,6 +7,7 @@ from citysplat_core.mapping import read_registered, strategy
 from citysplat_core.mapping.components import Component
 from citysplat_core.mapping.mappers import map_incremental
 from citysplat_core.mapping.splitting import keep_photos
+from citysplat_core.settings import MappingSettings
 from citysplat_core.storage import read_json
 from tests.mapping.test_solve import solve, true_errors_m
 
@@ -62,6 +63,53 @@ def test_a_wished_mapper_is_not_completed(monkeypatch, make_street, make_artifac
     (attempt,) = read_json(out / "report.json")["attempts"]
     assert attempt["completed_by"] == ""
     assert report.counts["n_registered"] == 20
+
+
+@pytest.fixture
+def attempt_in_turn(monkeypatch, tmp_path):
+    """Let ``auto`` run mappers that explain and trust so many of a hundred photos."""
+
+    def attempt(**made):
+        homes = frozenset(range(100))
+
+        def pretend(_, name, __, **___):
+            explained, trusted = made[name]
+            parts = [set(range(trusted)), set(range(trusted, explained))]
+            components = [
+                pretended(ids, warning) for ids, warning in zip(parts, ("", "poor"), strict=True)
+            ]
+            return strategy.Attempt(name, components, 1.0, homes)
+
+        workspace = SimpleNamespace(mappable=homes, home_ids=homes)
+        monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(dict.fromkeys(made)))
+        monkeypatch.setattr(strategy, "_attempt", pretend)
+        attempts = strategy.attempt_all(
+            "03", workspace, work=tmp_path, settings=MappingSettings(), n_threads=1,
+            tell=lambda *_: None,
+        )  # fmt: skip
+        return [attempt.strategy for attempt in attempts]
+
+    return attempt
+
+
+def pretended(ids, warning):
+    return SimpleNamespace(
+        accepted=True, is_trusted=not warning, image_ids=sorted(ids), reason=warning
+    )
+
+
+def test_two_wholes_are_enough_though_a_mapper_before_found_nothing(attempt_in_turn):
+    tried = attempt_in_turn(sketch=(0, 0), one=(100, 0), two=(100, 0), three=(100, 100))
+    assert tried == ["one", "two", "sketch"]
+
+
+def test_two_wholes_are_not_enough_if_a_mapper_before_found_a_part(attempt_in_turn):
+    tried = attempt_in_turn(sketch=(30, 30), one=(100, 0), two=(100, 0), three=(100, 100))
+    assert tried == ["three", "one", "two", "sketch"]
+
+
+def test_a_trusted_whole_is_enough(attempt_in_turn):
+    assert attempt_in_turn(one=(95, 95), two=(100, 100)) == ["one"]
 
 
 def test_what_a_first_round_took_out_is_still_told():
