@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from citysplat_core.mapping import (
     align_city,
+    load_city_models,
     read_aligned,
-    read_overlaps,
-    read_registered,
-    read_transforms,
     solve_box,
 )
 from citysplat_core.settings import AlignSettings, MappingSettings
@@ -41,19 +39,14 @@ class Mapped:
 
     def registrations(self) -> pd.DataFrame:
         """Read every camera of every component, aligned: colmap_id, solved_in, component, place."""
-        names = ["east_m", "north_m", "up_m"]
-        tables = []
-        transforms = read_transforms(self.alignment)
-        for box, path in self.models.items():
-            rows = pd.concat([read_registered(path), read_overlaps(path)])
-            for component, group in rows.groupby("component"):
-                aligned = transforms[box, int(component)]
-                turned = aligned.scale * aligned.rotation.matrix()
-                table = group[["colmap_id", "component"]].assign(solved_in=box)
-                table[names] = group[names].to_numpy(float) @ turned.T + aligned.translation
-                tables.append(table)
-        empty = pd.DataFrame(columns=["colmap_id", "component", "solved_in", *names])
-        return pd.concat(tables, ignore_index=True) if tables else empty
+        rows = [
+            (image_id, component, box, *model.image(image_id).projection_center())
+            for box, path in self.models.items()
+            for component, model in load_city_models(box, path, self.alignment).items()
+            for image_id in sorted(model.reg_image_ids())
+        ]
+        names = ["colmap_id", "component", "solved_in", "east_m", "north_m", "up_m"]
+        return pd.DataFrame(rows, columns=names)
 
 
 def map_city(

@@ -5,8 +5,10 @@ A box hangs on its own rows only: news elsewhere in the city leave its recipe as
 
 from pathlib import Path
 
+from citysplat_core.mapping.adjusted import FOLDER, read_adjusted
+from citysplat_core.mapping.tables import POSE_COLUMNS
 from citysplat_core.settings import City
-from citysplat_core.storage import digest_of, digest_of_table, read_json, sha256_of
+from citysplat_core.storage import digest_of, digest_of_frame, digest_of_table, read_json, sha256_of
 
 
 def box_rows(box: str, plan: Path) -> str:
@@ -28,7 +30,14 @@ def fringe_members(plan: Path, *fringes: str) -> str:
 
 
 def placement(alignment: Path, box: str) -> str:
-    """Digest a box's own transforms, to 0.1 mm and 1e-7: other boxes' moves do not count."""
+    """Digest where a box's own models stand: other boxes' moves do not count.
+
+    Of components that were adjusted with their fringes the poses count, of others the transforms,
+    to 0.1 mm and 1e-7.
+    """
+    adjusted = read_adjusted(alignment / FOLDER, box)
+    poses = None if adjusted is None else adjusted.own[["component", "colmap_id", *POSE_COLUMNS]]
+    done = set() if poses is None else set(poses["component"])
     transforms = read_json(alignment / "transforms.json")["components"]
     own = [
         [
@@ -38,9 +47,9 @@ def placement(alignment: Path, box: str) -> str:
             [round(v, 4) for v in t["translation_m"]],
         ]
         for t in transforms
-        if t["box"] == box
+        if t["box"] == box and t["component"] not in done
     ]
-    return digest_of(sorted(own))
+    return digest_of([sorted(own), "" if poses is None else digest_of_frame(poses)])
 
 
 def mask_model_of(city: City) -> Path | None:

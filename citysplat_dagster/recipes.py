@@ -61,7 +61,7 @@ RECIPES: Mapping[str, Recipe] = {
     "box_matches": Recipe("6", _section("matching")),
     "fringe_matches": Recipe("6", _section("matching")),
     "sparse_model": Recipe("6", _section("mapping", "priors")),
-    "city_alignment": Recipe("5", _section("align", "frame")),
+    "city_alignment": Recipe("6", _section("align", "frame")),
     "splat": Recipe("2", _section("splat")),
     "city_tiles": Recipe("1", _section("tiles")),
     "backup": Recipe("1", _nothing),

@@ -1,5 +1,6 @@
 """Sparse models of boxes in the city frame, and the alignment that joins them."""
 
+from citysplat_core.mapping.adjusted import load_city_models
 from citysplat_core.mapping.align import align_city
 from citysplat_core.mapping.solve import solve_box
 from citysplat_core.mapping.tables import (
@@ -13,6 +14,7 @@ from citysplat_core.mapping.tables import (
 
 __all__ = [
     "align_city",
+    "load_city_models",
     "read_aligned",
     "read_components",
     "read_images",

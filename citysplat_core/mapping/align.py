@@ -1,4 +1,4 @@
-"""The step that joins the boxes: one similarity per component, one camera per photo."""
+"""The step that joins the boxes: one similarity a component, then each box with its fringes."""
 
 import logging
 from collections.abc import Mapping
@@ -10,12 +10,20 @@ import numpy as np
 import pandas as pd
 
 from citysplat_core.geography import CityFrame
-from citysplat_core.mapping.city_graph import CityGraph, build_graph, sigmas_of
+from citysplat_core.mapping.adjust import AlignedCity, Placed, adjust_city
+from citysplat_core.mapping.city_graph import build_graph, sigmas_of
 from citysplat_core.mapping.city_report import count_city, describe_city, read_planned
 from citysplat_core.mapping.graph import Alignment, Graph
+from citysplat_core.mapping.joined import (
+    Joined,
+    count_joined,
+    describe_joined,
+    similarity_of,
+    transforms_of,
+)
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import solve_pose_graph
-from citysplat_core.mapping.seams import count_groups, measure_fringes
+from citysplat_core.mapping.seams import measure_fringes
 from citysplat_core.mapping.tables import (
     CAMERA_SCHEMA,
     FRINGE_SCHEMA,
@@ -45,7 +53,7 @@ class _Pieces:
     nodes: list[tuple[str, int]]
 
 
-def align_city(
+def align_city(  # noqa: PLR0913 - a city has that many inputs
     *,
     sparse_models: Mapping[str, Path],
     plan_images: Path,
@@ -55,10 +63,12 @@ def align_city(
     settings: AlignSettings,
     n_threads: int,
     progress: Progress,
+    earlier: Path | None = None,
 ) -> StepReport:
     """Make the boxes agree on the photos they share.
 
-    Only camera tables are read, no points and no photos.
+    All components get their similarities at once, from camera tables alone. Then each box is
+    adjusted with what is around it, one at a time (``adjust``); photos are not read.
 
     Args:
         sparse_models: ``sparse_model`` artifacts by box key; skipped ones have no components and
@@ -66,18 +76,19 @@ def align_city(
         plan_images: ``images.parquet`` of the plan.
         frame: The city frame, for longitude, latitude and height of the cameras.
         out: Empty folder for the artifact ``city_alignment``.
-        work: Not used: the step is cheap to repeat.
-        settings: Expected errors.
-        n_threads: Not used: one thread is enough.
-        progress: Called between the parts of the work.
+        work: Folder that outlives a kill; boxes that were adjusted in it are not adjusted again.
+        settings: Expected errors, and whether boxes are adjusted.
+        n_threads: Threads for the adjustment.
+        progress: Called between the parts of the work and for every box.
+        earlier: The version in force of the artifact: adjusted boxes around which nothing has moved
+            are taken over from it; None: there is none.
 
     Returns:
         Counts, with the seams before and after; ``skipped`` if no box has an accepted component.
 
     Raises:
-        MappingError: A table is missing.
+        MappingError: A table or a model is missing.
     """
-    del work, n_threads
     progress(0, 3, "reading cameras")
     plan = read_planned(plan_images)
     pieces = _gather(sparse_models)
@@ -87,8 +98,23 @@ def align_city(
     graph = ties.graph
     progress(1, 3, f"aligning {graph.n_nodes} components over {len(graph.seams)} shared photos")
     alignment = solve_pose_graph(graph, sigmas_of(settings))
+    aligned = _aligned_rows(pieces.rows, graph, alignment, plan)
+    rows, adjusted = aligned, list[dict[str, Any]]()
+    if settings.adjust:
+        city = AlignedCity(
+            rows=aligned, before=pieces.rows, seams=graph.seams,
+            placed=_placed(pieces, sparse_models, alignment),
+        )  # fmt: skip
+        rows, adjusted = adjust_city(
+            city, out=out, work=work, earlier=earlier, settings=settings, n_threads=n_threads,
+            progress=progress,
+        )  # fmt: skip
     progress(2, 3, "writing cameras")
-    report = _write(pieces, plan, ties, alignment, frame, out, set(sparse_models))
+    joined = Joined(
+        nodes=pieces.nodes, before=pieces.rows, aligned=aligned, rows=rows, ties=ties,
+        alignment=alignment, adjusted=adjusted,
+    )  # fmt: skip
+    report = _write(joined, plan, frame, out, set(sparse_models))
     progress(3, 3, "aligned")
     return report
 
@@ -112,28 +138,19 @@ def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
 
 
 def _write(
-    pieces: _Pieces,
-    plan: pd.DataFrame,
-    ties: CityGraph,
-    alignment: Alignment,
-    frame: CityFrame,
-    out: Path,
-    boxes: set[str],
+    joined: Joined, plan: pd.DataFrame, frame: CityFrame, out: Path, boxes: set[str]
 ) -> StepReport:
-    graph = ties.graph
-    cameras = _aligned_cameras(pieces, plan, graph, alignment, frame)
-    moved = alignment.centers(graph.cameras)
+    cameras = _cameras_of(joined.rows, plan, frame)
     fringes = measure_fringes(
-        pieces.rows, moved, solved=pieces.nodes, boxes=set(plan["box"]) | boxes
-    )
+        joined.before, joined.rows[_POSITION].to_numpy(float), solved=joined.nodes,
+        boxes=set(plan["box"]) | boxes,
+    )  # fmt: skip
     write_table(out / "cameras.parquet", cameras, CAMERA_SCHEMA)
     write_table(out / "fringes.parquet", fringes, FRINGE_SCHEMA)
-    transforms = _transforms(pieces, alignment)
+    transforms = transforms_of(joined)
     write_json(out / "transforms.json", {"version": 1, "components": transforms})
-    counts = _count(pieces, ties, alignment, cameras, fringes) | count_city(cameras, plan)
-    moves = _moves(pieces, graph, alignment)
-    strained = [[list(pieces.nodes[k]) for k in pair] for pair in ties.strained]
-    told = {"skipped": "", "counts": counts, "components": moves, "strained_ties": strained}
+    counts = count_joined(joined, cameras, fringes) | count_city(cameras, plan)
+    told = {"skipped": "", "counts": counts} | describe_joined(joined)
     write_json(out / "report.json", told | describe_city(cameras, plan))
     draw_from_above(
         out / "from_above.png",
@@ -167,92 +184,45 @@ def _write_nothing(plan: pd.DataFrame, out: Path) -> StepReport:
     return StepReport(counts=counts, skipped=skipped, previews=_previews(out))
 
 
-def _aligned_cameras(
-    pieces: _Pieces, plan: pd.DataFrame, graph: Graph, alignment: Alignment, frame: CityFrame
+def _aligned_rows(
+    before: pd.DataFrame, graph: Graph, alignment: Alignment, plan: pd.DataFrame
 ) -> pd.DataFrame:
-    """Give one row a photo: from its home box if that has it, else from a neighbour."""
+    """Move every registration; ``rank`` orders those of a photo, its home box's first."""
     rotation = alignment.rotations(graph.cameras)
     center = alignment.centers(graph.cameras)
-    table = pieces.rows.copy()
+    table = before.copy()
     table[["qx", "qy", "qz", "qw"]] = rotation.as_quat(canonical=True)
     table[["tx", "ty", "tz"]] = -rotation.apply(center)
     table[_POSITION] = center
-    table[["lon", "lat", "alt_m"]] = frame.lon_lat_alt(center)
+    home = plan.set_index("colmap_id")["box"].reindex(table["colmap_id"])
+    table["is_away"] = table["solved_in"].to_numpy(object) != home.to_numpy(object)
+    order = ["colmap_id", "is_away", "is_first", "n_observations"]
+    ordered = table.sort_values(order, ascending=[True, True, False, False], kind="stable").index
+    table.loc[ordered, "rank"] = np.arange(len(table))
+    return table.drop(columns="is_away")
+
+
+def _placed(
+    pieces: _Pieces, sparse_models: Mapping[str, Path], alignment: Alignment
+) -> list[Placed]:
+    return [
+        Placed(
+            box=box,
+            component=component,
+            folder=sparse_models[box] / "components" / str(component),
+            city_from_model=similarity_of(alignment, k),
+        )
+        for k, (box, component) in enumerate(pieces.nodes)
+    ]
+
+
+def _cameras_of(rows: pd.DataFrame, plan: pd.DataFrame, frame: CityFrame) -> pd.DataFrame:
+    """Give one row a photo: from its home box if that has it, else from a neighbour."""
+    table = rows.sort_values("rank").drop_duplicates("colmap_id")
+    table[["lon", "lat", "alt_m"]] = frame.lon_lat_alt(table[_POSITION].to_numpy(float))
     home = plan[["colmap_id", "box", "east_m", "north_m"]]
     table = table.merge(home, on="colmap_id", suffixes=("", "_gps"), how="inner")
     off = table[["east_m", "north_m"]].to_numpy() - table[["east_m_gps", "north_m_gps"]].to_numpy()
     table["gps_residual_m"] = np.hypot(off[:, 0], off[:, 1])
-    table["is_away"] = table["solved_in"] != table["box"]
-    order = ["colmap_id", "is_away", "is_first", "n_observations"]
-    table = table.sort_values(order, ascending=[True, True, False, False], kind="stable")
-    first: pd.DataFrame = table.drop_duplicates("colmap_id")[CAMERA_SCHEMA.names]
-    return first.reset_index(drop=True)
-
-
-def _transforms(pieces: _Pieces, alignment: Alignment) -> list[dict[str, Any]]:
-    translation = alignment.translation()
-    quaternions = alignment.rotation.as_quat(canonical=True).reshape(-1, 4)
-    return [
-        {
-            "box": box,
-            "component": component,
-            "scale": float(alignment.scale[k]),
-            "rotation_wxyz": [float(quaternions[k][i]) for i in (3, 0, 1, 2)],
-            "translation_m": [float(v) for v in translation[k]],
-        }
-        for k, (box, component) in enumerate(pieces.nodes)
-    ]
-
-
-def _moves(pieces: _Pieces, graph: Graph, alignment: Alignment) -> list[dict[str, Any]]:
-    """Say how far each component was moved: a large move is a warning."""
-    groups = count_groups(graph.n_nodes, graph.cameras.node[graph.seams])
-    turned_deg = np.degrees(alignment.rotation.magnitude()).reshape(-1)
-    sizes = np.bincount(graph.cameras.node, minlength=graph.n_nodes)
-    return [
-        {
-            "box": box,
-            "component": component,
-            "n_images": int(sizes[k]),
-            "group": int(groups[k]),
-            "is_tied": bool((groups == groups[k]).sum() > 1),
-            "moved_m": round(float(np.linalg.norm(alignment.shift[k])), 3),
-            "turned_deg": round(float(turned_deg[k]), 3),
-            "scale": round(float(alignment.scale[k]), 5),
-        }
-        for k, (box, component) in enumerate(pieces.nodes)
-    ]
-
-
-def _count(
-    pieces: _Pieces,
-    ties: CityGraph,
-    alignment: Alignment,
-    cameras: pd.DataFrame,
-    fringes: pd.DataFrame,
-) -> dict[str, int | float | str]:
-    graph = ties.graph
-    groups = count_groups(graph.n_nodes, graph.cameras.node[graph.seams])
-    counts: dict[str, int | float | str] = {
-        "n_boxes": len({box for box, _ in pieces.nodes}),
-        "n_components": len(pieces.nodes),
-        "n_groups": len(set(groups.tolist())),
-        "n_images": len(cameras),
-        "n_seams": len(ties.all_seams),
-        "n_strained_ties": len(ties.strained),
-        "n_fringes": len(fringes),
-        "n_tied_fringes": int((fringes["state"] == "tied").sum()),
-    }
-    seams = ties.all_seams
-    if len(seams):
-        before, after = graph.cameras.center, alignment.centers(graph.cameras)
-        for name, center in (("before", before), ("after", after)):
-            gap = np.linalg.norm(center[seams[:, 0]] - center[seams[:, 1]], axis=1)
-            counts[f"seam_{name}_median_m"] = round(float(np.median(gap)), 4)
-            counts[f"seam_{name}_p90_m"] = round(float(np.percentile(gap, 90)), 4)
-    counts["gps_residual_median_m"] = round(float(cameras["gps_residual_m"].median()), 3)
-    counts["gps_residual_p90_m"] = round(float(cameras["gps_residual_m"].quantile(0.9)), 3)
-    counts["largest_scale_change"] = round(
-        float(np.expm1(np.abs(np.log(alignment.scale)).max())), 5
-    )
-    return counts
+    cameras: pd.DataFrame = table.sort_values("colmap_id")[CAMERA_SCHEMA.names]
+    return cameras.reset_index(drop=True)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import ConfigError, MappingError
 from citysplat_core.features import image_name
+from citysplat_core.mapping.adjusted import load_city_models
 from citysplat_core.mapping.nerfstudio import write_nerfstudio
-from citysplat_core.mapping.tables import read_components, read_images, read_transforms
+from citysplat_core.mapping.tables import read_components, read_images
 from citysplat_core.settings import City
 from citysplat_core.storage import Artifact, ArtifactStore, Progress, write_json
 from citysplat_core.storage.files import full_disk_is_clear
@@ -45,7 +46,7 @@ class _Source:
     """What an export reads of a city."""
 
     sparse_model: Artifact
-    transforms: dict[int, pycolmap.Sim3d]
+    alignment: Artifact | None
     note: str
 
 
@@ -141,13 +142,12 @@ def _open(city: City, box: str) -> _Source:
     sparse_model = store.need("sparse_model", box)
     alignment = store.find("city_alignment")
     if alignment is None:
-        return _Source(sparse_model, {}, "no alignment: the box's own place by GPS")
+        return _Source(sparse_model, None, "no alignment: the box's own place by GPS")
     if alignment.manifest["inputs"].get(box) != sparse_model.version:
         return _Source(
-            sparse_model, {}, "the alignment is of another version of this box: not applied"
+            sparse_model, None, "the alignment is of another version of this box: not applied"
         )
-    own = {c: sim for (b, c), sim in read_transforms(alignment.path).items() if b == box}
-    return _Source(sparse_model, own, "")
+    return _Source(sparse_model, alignment, "")
 
 
 def _models(source: _Source, box: str) -> list[PlacedModel]:
@@ -160,13 +160,12 @@ def _models(source: _Source, box: str) -> list[PlacedModel]:
             fix="Choose another box from `citysplat status`.",
             box=box,
         )
-    placed = []
-    for number in accepted:
-        model = pycolmap.Reconstruction(source.sparse_model.path / "components" / str(number))
-        if int(number) in source.transforms:
-            model.transform(source.transforms[int(number)])
-        placed.append(PlacedModel(int(number), model))
-    return placed
+    folder = source.sparse_model.path
+    if source.alignment is not None:
+        models = load_city_models(box, folder, source.alignment.path)
+    else:
+        models = {int(k): pycolmap.Reconstruction(folder / "components" / str(k)) for k in accepted}
+    return [PlacedModel(number, model) for number, model in models.items()]
 
 
 def _write_colmap(models: list[PlacedModel], part: Path, *, is_text: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from citysplat_core.errors import SplatError
 from citysplat_core.imagery.masks import read_mask
-from citysplat_core.mapping.tables import read_registered, read_transforms
+from citysplat_core.mapping import load_city_models, read_registered
 from citysplat_core.splatting.views import Undistorter, View
 
 Floats = NDArray[np.float64]
@@ -87,15 +87,11 @@ def load_scene(
         SplatError: A registered photo is in none of the ``box_images``, or cannot be read.
         MappingError: A table of the sparse model or alignment is missing.
     """
-    transforms = {k: t for (key, k), t in read_transforms(alignment).items() if key == box}
+    models = load_city_models(box, sparse_model, alignment)
     rows = read_registered(sparse_model)
-    rows = rows[rows["component"].isin(transforms)]
+    rows = rows[rows["component"].isin(models)]
     if len(rows) < min_images:
         return f"{len(rows)} registered and aligned photos; a splat needs {min_images}"
-    models = {}
-    for k in sorted({int(c) for c in rows["component"]}):
-        models[k] = pycolmap.Reconstruction(sparse_model / "components" / str(k))
-        models[k].transform(transforms[k])
     photos = _in_sequence_order(box, rows, box_images)
     images = [_find(box, models[photo.component], photo) for photo in photos]
     heights = [float(image.projection_center()[2]) for image in images]

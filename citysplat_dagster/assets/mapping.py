@@ -97,7 +97,7 @@ def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
     def city_alignment(
         context: dg.AssetExecutionContext, city: dg.ResourceParam[CityResource]
     ) -> Result:
-        """One transform a component, so that photos seen in two boxes stand in one place."""
+        """One transform a component, then each box adjusted with its fringes."""
         plan = city.need("box_plan")
         models = {
             b.key: m for b in city.plan.boxes if (m := city.find("sparse_model", b.key)) is not None
@@ -114,6 +114,7 @@ def _alignment(settings: CitySettings) -> dg.AssetsDefinition:
                 settings=city.city.settings.align,
                 n_threads=city.threads,
                 progress=progress,
+                earlier=city.earlier("city_alignment", ""),
             ),
         )
         return result_of(made, alignment_checks(made, city.city.settings.checks))

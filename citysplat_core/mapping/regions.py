@@ -1,0 +1,84 @@
+"""Which photos are adjusted together with a box: its own, and its neighbours' around them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from citysplat_core.mapping.graph import Ints
+
+_PLACE: Final = ["east_m", "north_m", "up_m"]
+_MOST_GAP_M: Final = 3.0
+"""A photo that two components put further apart is wrong in one of them: it ties nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A box with what is around it.
+
+    Attributes:
+        box: Key of the box.
+        nodes: Components that take part, the box's own first, shape (N,).
+        n_own: So many of them are the box's own.
+        rows: Registrations that take part, of all these components, shape (R,).
+        starts: The registration that each photo starts from, by colmap id.
+        own: Colmap ids of the photos of the box's own components; only their poses are kept.
+    """
+
+    box: str
+    nodes: Ints
+    n_own: int
+    rows: Ints
+    starts: dict[int, int]
+    own: frozenset[int]
+
+
+def find_region(box: str, rows: pd.DataFrame, seams: Ints, *, reach_m: float) -> Region | None:
+    """Find what is adjusted together with a box.
+
+    Args:
+        box: Key of the box.
+        rows: All registrations of the city after alignment: colmap_id, node, solved_in, east_m,
+            north_m, up_m, and rank (the lowest of a photo is the one that the city shows).
+        seams: Row pairs that are one photo in two components and tie them, shape (S, 2).
+        reach_m: Photos of tied components at most so far from the box's own take part.
+
+    Returns:
+        The region; None if no component of the box is tied to another one.
+    """
+    node = rows["node"].to_numpy(np.int64)
+    mine = np.unique(node[rows["solved_in"].to_numpy(object) == box])
+    ends = node[seams]
+    linked = np.unique(ends[np.isin(ends, mine).any(axis=1)]) if len(ends) else ends.ravel()
+    own, around = linked[np.isin(linked, mine)], linked[~np.isin(linked, mine)]
+    if not len(own):
+        return None
+    table = rows[np.isin(node, linked)]
+    table = table.assign(row=np.flatnonzero(np.isin(node, linked)))
+    table = _agreeing(table.sort_values(["colmap_id", "rank"], kind="stable"))
+    is_own = table["node"].isin(own)
+    ids = set(table.loc[is_own, "colmap_id"].tolist())
+    first = table.drop_duplicates("colmap_id")
+    here = first["colmap_id"].isin(ids)
+    tree = cKDTree(first.loc[here, _PLACE[:2]].to_numpy(float))
+    away, _ = tree.query(first[_PLACE[:2]].to_numpy(float))
+    taken = first[here | (away <= reach_m)]
+    kept = table[table["colmap_id"].isin(taken["colmap_id"])]
+    return Region(
+        box=box,
+        nodes=np.concatenate([own, around]),
+        n_own=len(own),
+        rows=np.sort(kept["row"].to_numpy(np.int64)),
+        starts=dict(zip(taken["colmap_id"].tolist(), taken["row"].tolist(), strict=True)),
+        own=frozenset(ids),
+    )
+
+
+def _agreeing(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out registrations that stand elsewhere than the first one of their photo."""
+    first = table.groupby("colmap_id", sort=False)[_PLACE].transform("first")
+    off = table[_PLACE].to_numpy(float) - first.to_numpy(float)
+    agreeing: pd.DataFrame = table[np.linalg.norm(off, axis=1) <= _MOST_GAP_M]
+    return agreeing
