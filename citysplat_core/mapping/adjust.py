@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pycolmap
 
+from citysplat_core.errors import MappingError
 from citysplat_core.mapping.adjusted import (
     FOLDER,
     START_COLUMNS,
@@ -180,6 +181,13 @@ def _adjust(
 
 
 def _sights_of(placed: Placed, region: Region, rows: pd.DataFrame, node: int) -> Sights:
+    if not placed.folder.is_dir():
+        raise MappingError(
+            f"{placed.folder} does not exist",
+            expected="the model of an accepted component",
+            fix="Materialize sparse_model of this box again.",
+            box=placed.box,
+        )
     model = pycolmap.Reconstruction(placed.folder)
     model.transform(placed.city_from_model)
     mine = rows.iloc[region.rows]

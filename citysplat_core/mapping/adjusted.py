@@ -13,7 +13,6 @@ from citysplat_core.errors import MappingError
 from citysplat_core.mapping.tables import (
     POSE_COLUMNS,
     pose_of,
-    read_components,
     read_transforms,
     write_table,
 )
@@ -116,16 +115,12 @@ def load_city_models(
     Raises:
         MappingError: A table is missing.
     """
-    components = read_components(sparse_model)
-    accepted = components.loc[components["accepted"].astype(bool), "component"]
-    transforms = read_transforms(city_alignment)
+    transforms = {k: t for (key, k), t in read_transforms(city_alignment).items() if key == box}
     adjusted = read_adjusted(city_alignment / FOLDER, box)
     models = {}
-    for number in (int(k) for k in accepted):
-        if (box, number) not in transforms:
-            continue
+    for number, city_from_model in sorted(transforms.items()):
         model = pycolmap.Reconstruction(sparse_model / "components" / str(number))
-        model.transform(transforms[box, number])
+        model.transform(city_from_model)
         if adjusted is not None and (adjusted.own["component"] == number).any():
             _apply(model, adjusted, number)
         models[number] = model

@@ -28,7 +28,7 @@ def align(artifacts, models, out):
         frame=FRAME,
         out=out,
         work=out,
-        settings=AlignSettings(),
+        settings=AlignSettings(adjust=False),
         n_threads=1,
         progress=no_progress,
     )
@@ -175,7 +175,7 @@ def align_with(models, plan, out):
         frame=FRAME,
         out=out,
         work=out,
-        settings=AlignSettings(),
+        settings=AlignSettings(adjust=False),
         n_threads=1,
         progress=no_progress,
     )

@@ -194,7 +194,7 @@ def test_colmap_reads_the_model_back_where_the_alignment_put_it(city, tmp_path, 
     own = pycolmap.Reconstruction(city[1].need("sparse_model", "030").path / "components" / "0")
     assert model.num_points3D() == own.num_points3D()
     assert model.compute_mean_reprojection_error() == pytest.approx(
-        own.compute_mean_reprojection_error(), rel=1e-3
+        own.compute_mean_reprojection_error(), rel=0.02
     )
     points = pycolmap.Reconstruction()
     points.import_PLY(out / "sparse" / "0" / "points.ply")
