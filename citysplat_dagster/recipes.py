@@ -60,7 +60,7 @@ RECIPES: Mapping[str, Recipe] = {
     "box_features": Recipe("3", _section("features")),
     "box_matches": Recipe("6", _section("matching")),
     "fringe_matches": Recipe("6", _section("matching")),
-    "sparse_model": Recipe("6", _section("mapping", "priors")),
+    "sparse_model": Recipe("7", _section("mapping", "priors")),
     "city_alignment": Recipe("6", _section("align", "frame")),
     "splat": Recipe("2", _section("splat")),
     "city_tiles": Recipe("1", _section("tiles")),
