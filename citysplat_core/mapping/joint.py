@@ -12,6 +12,8 @@ _LOSSES_PX: Final = (8.0, 2.0)
 _WORST_PX: Final = 4.0
 _LEAST_DEG: Final = 1.0
 _ROUNDS: Final = 40
+_ENOUGH: Final = 1e-5
+"""A round that improves the sum by a smaller share is the last: the rest is a millimetre."""
 
 
 def adjust_jointly(
@@ -56,6 +58,7 @@ def _adjust(
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_px
     options.ceres.solver_options.max_num_iterations = _ROUNDS
+    options.ceres.solver_options.function_tolerance = _ENOUGH
     options.ceres.solver_options.num_threads = n_threads
     held = pycolmap.PosePriorBundleAdjustmentOptions()
     held.alignment_ransac.random_seed = seed

@@ -74,9 +74,9 @@ class AlignSettings(StepSettings):
     """Two components are tied when they share at least this many photos."""
     adjust: bool = True
     """Adjust cameras and points of every box together with its fringes, after all are aligned."""
-    adjust_reach_m: float = Field(50.0, ge=0)
+    adjust_reach_m: float = Field(60.0, ge=0)
     """Photos of neighbours at most so far from a box's own are adjusted with them, metres."""
-    adjust_sigma_m: float = Field(1.0, gt=0)
+    adjust_sigma_m: float = Field(0.7, gt=0)
     """How far the adjustment may move a camera along each axis, one standard deviation, metres."""
     max_gps_per_component: int = Field(400, ge=3)
     """So many GPS positions of a component take part, drawn at random."""
