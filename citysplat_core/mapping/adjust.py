@@ -29,7 +29,7 @@ from citysplat_core.mapping.adjusted import (
 from citysplat_core.mapping.graph import Ints
 from citysplat_core.mapping.joint import adjust_jointly
 from citysplat_core.mapping.merged_model import Merged, Sights, merge_models, read_sights
-from citysplat_core.mapping.regions import Region, find_region
+from citysplat_core.mapping.regions import Neighbourhoods, Region
 from citysplat_core.mapping.tables import POSE_COLUMNS, pose_of, pose_row
 from citysplat_core.settings import AlignSettings
 from citysplat_core.storage import Progress, digest_of, digest_of_frame, whole_file_of
@@ -67,7 +67,7 @@ class AlignedCity:
 
     Attributes:
         rows: All registrations: colmap_id, node, component, solved_in, the pose columns, and rank
-            (see ``find_region``).
+            (see ``Neighbourhoods``).
         before: The same rows before alignment.
         seams: Row pairs that are one photo in two components and tie them, shape (S, 2).
         placed: The component of each node.
@@ -109,11 +109,12 @@ def adjust_city(
     kept = work / _KEPT
     kept.mkdir(exist_ok=True)
     boxes = sorted({each.box for each in city.placed})
+    around = Neighbourhoods(city.rows, city.seams)
     found = city.rows.copy()
     told = []
     for number, box in enumerate(boxes):
         progress(number, len(boxes), f"adjusting box {box} with its fringes")
-        region = find_region(box, city.rows, city.seams, reach_m=settings.adjust_reach_m)
+        region = around.region(box, reach_m=settings.adjust_reach_m)
         if region is None:
             told.append({"box": box, "refused": "it shares no photo with another component"})
             continue
@@ -124,7 +125,7 @@ def adjust_city(
             write_adjusted(kept, adjusted)
         write_adjusted(out / FOLDER, adjusted)
         told.append({k: v for k, v in adjusted.told.items() if k != "key"})
-        _put(found, adjusted.own, box)
+        _put(found, adjusted.own, around.rows_of_box(box))
     return found, told
 
 
@@ -269,11 +270,10 @@ def _why_refused(numbers: Mapping[str, float], settings: AlignSettings) -> str:
     return ""
 
 
-def _put(found: pd.DataFrame, own: pd.DataFrame, box: str) -> None:
-    """Write adjusted poses into the rows of a box."""
-    here = found["solved_in"].to_numpy(object) == box
-    keys = pd.MultiIndex.from_frame(found.loc[here, ["component", "colmap_id"]])
-    poses = own.set_index(["component", "colmap_id"])[list(POSE_COLUMNS)].reindex(keys)
-    known = poses["qw"].notna().to_numpy()
-    at = np.flatnonzero(here)[known]
-    found.loc[found.index[at], list(POSE_COLUMNS)] = poses[known].to_numpy(float)
+def _put(found: pd.DataFrame, own: pd.DataFrame, at: Ints) -> None:
+    """Write adjusted poses into some rows."""
+    names = list(POSE_COLUMNS)
+    keys = pd.MultiIndex.from_frame(found.iloc[at][["component", "colmap_id"]])
+    poses = own.set_index(["component", "colmap_id"])[names].reindex(keys).to_numpy(float)
+    known = np.isfinite(poses[:, 0])
+    found.loc[found.index[at[known]], names] = poses[known]

@@ -1,7 +1,11 @@
 import numpy as np
 import pandas as pd
 
-from citysplat_core.mapping.regions import find_region
+from citysplat_core.mapping.regions import Neighbourhoods
+
+
+def find_region(box, rows, seams, *, reach_m):
+    return Neighbourhoods(rows, seams).region(box, reach_m=reach_m)
 
 
 def registrations(*places):
