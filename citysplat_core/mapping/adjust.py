@@ -206,14 +206,16 @@ def _photo_rows(
         for node, image_id in zip(mine["node"], mine["colmap_id"], strict=True)
     )
     around = [(-1, image_id) for image_id in sorted(set(region.starts) - region.own)]
-    starts = rows[["east_m", "north_m", "up_m"]].to_numpy(float)
+    ids = sorted(region.starts)
+    begun = rows.iloc[[region.starts[i] for i in ids]][["east_m", "north_m", "up_m"]]
+    starts = dict(zip(ids, begun.to_numpy(float), strict=True))
     return pd.DataFrame(
         [
             {
                 "colmap_id": image_id,
                 "component": component,
                 **pose_row(merged.model.image(image_id).cam_from_world()),
-                **dict(zip(START_COLUMNS, starts[region.starts[image_id]], strict=True)),
+                **dict(zip(START_COLUMNS, starts[image_id], strict=True)),
             }
             for component, image_id in [*own, *around]
         ]

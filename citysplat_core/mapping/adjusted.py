@@ -71,6 +71,7 @@ def files_of(box: str) -> tuple[str, str, str]:
 def write_adjusted(folder: Path, adjusted: Adjusted) -> None:
     """Write a box into a folder that exists."""
     photos, points, told = (folder / name for name in files_of(adjusted.told["box"]))
+    told.unlink(missing_ok=True)  # a kill in between must not leave it beside half a table
     write_table(photos, adjusted.photos, PHOTO_SCHEMA)
     write_table(points, adjusted.points, POINT_SCHEMA)
     write_json(told, adjusted.told)

@@ -12,6 +12,7 @@ from citysplat_core.errors import MappingError
 from citysplat_core.geography import CityFrame
 from citysplat_core.mapping import (
     adjust,
+    adjusted,
     align_city,
     load_city_models,
     read_aligned,
@@ -141,16 +142,36 @@ def test_a_killed_adjustment_goes_on_with_the_next_box(city, tmp_path, monkeypat
 
     with pytest.raises(KeyboardInterrupt):
         align(artifacts, models, tmp_path, progress=killed)
-    adjusted = []
+    calls = []
     real = adjust.adjust_jointly
     monkeypatch.setattr(
-        adjust, "adjust_jointly", lambda model, **more: (adjusted.append(1), real(model, **more))
+        adjust, "adjust_jointly", lambda model, **more: (calls.append(1), real(model, **more))
     )
     out, _ = align(artifacts, models, tmp_path)
-    assert len(adjusted) == 1
+    assert len(calls) == 1
     assert read_aligned(out)[PLACE].to_numpy() == pytest.approx(
         read_aligned(whole)[PLACE].to_numpy(), abs=1e-6
     )
+
+
+def test_a_kill_while_tables_are_written_leaves_nothing_to_trip_over(city, tmp_path, monkeypatch):
+    artifacts, models, _, whole, _ = city
+    kept = tmp_path / "work" / "adjusting"
+    shutil.copytree(whole / "adjusted", kept)
+    told = kept / "030.json"
+    told.write_text(told.read_text().replace('"key": "', '"key": "other'))
+    real = adjusted.write_table
+
+    def killed(path, *_):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adjusted, "write_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        align(artifacts, models, tmp_path)
+    monkeypatch.setattr(adjusted, "write_table", real)
+    _, report = align(artifacts, models, tmp_path)
+    assert report.counts["n_adjusted_boxes"] == 3
 
 
 def with_manifest(out):
@@ -174,16 +195,16 @@ def test_damaged_or_other_results_are_not_taken_over(city, tmp_path, monkeypatch
     artifacts, models, _, whole, _ = city
     earlier = with_manifest(shutil.copytree(whole, tmp_path / "earlier"))
     (earlier / "adjusted/030.parquet").write_bytes(b"broken")
-    adjusted = []
+    calls = []
     real = adjust.adjust_jointly
     monkeypatch.setattr(
-        adjust, "adjust_jointly", lambda model, **more: (adjusted.append(1), real(model, **more))
+        adjust, "adjust_jointly", lambda model, **more: (calls.append(1), real(model, **more))
     )
     align(artifacts, models, tmp_path / "one", earlier=earlier)
-    assert len(adjusted) == 1
-    adjusted.clear()
+    assert len(calls) == 1
+    calls.clear()
     align(artifacts, models, tmp_path / "two", earlier=earlier, adjust_sigma_m=0.5)
-    assert len(adjusted) == 3
+    assert len(calls) == 3
 
 
 def test_an_adjustment_that_loses_points_is_refused_and_the_box_stays(city, tmp_path, monkeypatch):
