@@ -36,7 +36,7 @@ from citysplat_core.storage import Progress, digest_of, digest_of_frame, whole_f
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _KEPT: Final = "adjusting"
 _SAME_M: Final = 0.005
 """A box is adjusted again if a photo of its region starts further from where it did."""
@@ -124,7 +124,7 @@ def adjust_city(
             adjusted = _adjust(region, city, key, settings, n_threads)
             write_adjusted(kept, adjusted)
         write_adjusted(out / FOLDER, adjusted)
-        told.append({k: v for k, v in adjusted.told.items() if k != "key"})
+        told.append({k: v for k, v in adjusted.told.items() if k not in ("key", "lenses")})
         _put(found, adjusted.own, around.rows_of_box(box))
     return found, told
 
@@ -177,8 +177,20 @@ def _adjust(
     return Adjusted(
         photos=photos,
         points=points,
-        told={"box": region.box, "key": key, "refused": refused, **told},
+        told={
+            "box": region.box,
+            "key": key,
+            "refused": refused,
+            "lenses": _lenses_of(merged),
+            **told,
+        },
     )
+
+
+def _lenses_of(merged: Merged) -> dict[str, list[float]]:
+    """Give the parameters of each camera, by its id as text."""
+    cameras = sorted(merged.model.cameras.items())
+    return {str(k): [float(v) for v in camera.params] for k, camera in cameras}
 
 
 def _sights_of(placed: Placed, region: Region, rows: pd.DataFrame, node: int) -> Sights:

@@ -49,7 +49,7 @@ class Adjusted:
         photos: Columns of ``PHOTO_SCHEMA``.
         points: Columns of ``POINT_SCHEMA``.
         told: ``box``, ``key`` (what it was made of), ``refused`` (why it is not used; empty if it
-            is), and numbers.
+            is), ``lenses`` (parameters of each camera, by its id as text), and numbers.
     """
 
     photos: pd.DataFrame
@@ -130,6 +130,8 @@ def load_city_models(
 
 def _apply(model: pycolmap.Reconstruction, adjusted: Adjusted, number: int) -> None:
     photos = adjusted.own[adjusted.own["component"] == number]
+    for camera_id in {model.image(i).camera_id for i in photos["colmap_id"].tolist()}:
+        model.camera(camera_id).params = adjusted.told["lenses"][str(camera_id)]
     rows: list[Any] = list(photos.itertuples(index=False))
     for row in rows:
         image = model.image(row.colmap_id)

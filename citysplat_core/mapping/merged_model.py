@@ -1,5 +1,6 @@
 """One model of photos that several models hold, so that what they see can be adjusted at once."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,9 @@ class Sights:
         keys: Photo and keypoint of each observation in one number, shape (O,).
         points: Row of its point, shape (O,).
         xy: Its place in the photo, pixels, shape (O, 2).
-        cameras: The camera of each photo.
+        cameras: The cameras of the model.
+        camera_of: Camera id of each photo.
+        weight: How well the model tells the lens of each camera: its photos of it times all.
         names: The name of each photo.
     """
 
@@ -34,6 +37,8 @@ class Sights:
     points: Ints
     xy: Floats
     cameras: dict[int, pycolmap.Camera]
+    camera_of: dict[int, int]
+    weight: dict[int, int]
     names: dict[int, str]
 
 
@@ -75,6 +80,7 @@ def read_sights(model: pycolmap.Reconstruction, photos: Collection[int]) -> Sigh
             point_ids.append(point_id)
             xyz.append(point.xyz)
     images = {i: model.image(i) for i in sorted(chosen)}
+    n_photos = Counter(model.image(i).camera_id for i in model.reg_image_ids())
     where = ((key >> _KEYPOINT_BITS, key & ((1 << _KEYPOINT_BITS) - 1)) for key in keys)
     return Sights(
         point_ids=np.array(point_ids, np.int64),
@@ -82,7 +88,9 @@ def read_sights(model: pycolmap.Reconstruction, photos: Collection[int]) -> Sigh
         keys=np.array(keys, np.int64),
         points=np.array(points, np.int64),
         xy=np.array([images[i].point2D(k).xy for i, k in where], float).reshape(-1, 2),
-        cameras={i: model.camera(image.camera_id) for i, image in images.items()},
+        cameras=dict(model.cameras),
+        camera_of={i: image.camera_id for i, image in images.items()},
+        weight={c: n * n_photos.total() for c, n in n_photos.items()},
         names={i: image.name for i, image in images.items()},
     )
 
@@ -91,10 +99,11 @@ def merge_models(sights: list[Sights], poses: Mapping[int, pycolmap.Rigid3d]) ->
     """Make one model of what several see, in one frame.
 
     Points that share an observation become one, at the middle of their places. One that would be
-    seen twice in a photo is left out, as is one that a single photo sees.
+    seen twice in a photo is left out, as is one that a single photo sees. A camera has the lens of
+    the model that tells it best: a short straight street may have refined its own by a tenth.
 
     Args:
-        sights: Of each model, those whose word on a photo's camera counts most first.
+        sights: Of each model; a camera has the same id in all of them.
         poses: ``cam_from_world`` of each photo; others do not take part.
     """
     keys, labels, of_point = _label(sights)
@@ -144,19 +153,18 @@ def _photos_of(
     sights: list[Sights], poses: Mapping[int, pycolmap.Rigid3d], keys: Ints, xy: Floats
 ) -> tuple[pycolmap.Reconstruction, dict[int, int]]:
     """Make a model of photos that hold only the used keypoints; and say which each key became."""
-    model, known, places = pycolmap.Reconstruction(), dict[tuple[int, int], int](), {}
+    model, places = pycolmap.Reconstruction(), dict[int, int]()
+    sources = {i: each for each in reversed(sights) for i in each.names}
+    for camera_id in sorted({sources[i].camera_of[i] for i in poses}):
+        best = max(sights, key=lambda each: each.weight.get(camera_id, 0))  # the first of equals
+        model.add_camera_with_trivial_rig(best.cameras[camera_id])
     photos = keys >> _KEYPOINT_BITS  # sorted, as the keys are
     for image_id, pose in sorted(poses.items()):
-        number, source = next((k, s) for k, s in enumerate(sights) if image_id in s.cameras)
-        camera = source.cameras[image_id]
-        if (number, camera.camera_id) not in known:
-            known[number, camera.camera_id] = len(known) + 1
-            copy = pycolmap.Camera(camera.todict() | {"camera_id": len(known)})
-            model.add_camera_with_trivial_rig(copy)
+        source = sources[image_id]
         first, last = np.searchsorted(photos, [image_id, image_id + 1])
         image = pycolmap.Image(
             name=source.names[image_id], image_id=image_id,
-            camera_id=known[number, camera.camera_id],
+            camera_id=source.camera_of[image_id],
         )  # fmt: skip
         image.points2D = pycolmap.Point2DList([pycolmap.Point2D(p) for p in xy[first:last]])
         places.update({key: k for k, key in enumerate(keys[first:last].tolist())})

@@ -133,6 +133,17 @@ def test_without_adjustment_models_are_moved_only(city):
         assert model.image(i).projection_center() == pytest.approx(there.to_numpy(), abs=1e-6)
 
 
+def test_a_lens_that_a_small_model_bent_is_put_right(city, tmp_path):
+    _, models, _, out, _ = city
+    told = json.loads((out / "adjusted/031.json").read_text())
+    lens = told["lenses"]["7"]
+    copy = shutil.copytree(out, tmp_path / "out")
+    told["lenses"]["7"] = [lens[0] * 1.05, *lens[1:]]
+    (copy / "adjusted/031.json").write_text(json.dumps(told))
+    (model,) = load_city_models("031", models["031"], copy).values()
+    assert model.camera(7).focal_length == pytest.approx(lens[0] * 1.05)
+
+
 def test_a_killed_adjustment_goes_on_with_the_next_box(city, tmp_path, monkeypatch):
     artifacts, models, _, whole, _ = city
 

@@ -79,16 +79,14 @@ def test_photos_without_a_pose_and_what_only_they_see_take_no_part(halves):
     assert len(sights.point_ids) < first.num_points3D()
 
 
-def test_the_first_model_says_what_a_shared_photos_camera_is(halves):
-    first, second, _ = halves
-    for number, model in enumerate((first, second)):
-        for camera in model.cameras.values():
-            model.camera(camera.camera_id).focal_length = 400.0 + number
-    merged, _ = merge([first, second])
-    shared = sorted(set(first.reg_image_ids()) & set(second.reg_image_ids()))
-    assert len(shared) == 6
-    for i in shared:
-        camera = merged.model.camera(merged.model.image(i).camera_id)
-        assert camera.focal_length == pytest.approx(400.0)
-    last = max(second.reg_image_ids())
-    assert merged.model.camera(merged.model.image(last).camera_id).focal_length == 401.0
+def test_a_camera_has_the_lens_of_the_model_that_tells_it_best(solved_street):
+    _, model, _ = solved_street
+    ids = sorted(model.reg_image_ids())
+    small, large = part_of(model, ids[:12]), part_of(model, ids[6:])
+    for each, focal in ((small, 400.0), (large, 451.0)):
+        for camera in each.cameras.values():
+            each.camera(camera.camera_id).focal_length = focal
+    for order in ([small, large], [large, small]):
+        merged, _ = merge(order)
+        assert {camera.focal_length for camera in merged.model.cameras.values()} == {451.0}
+        assert sorted(merged.model.reg_image_ids()) == ids
