@@ -39,7 +39,7 @@ from matching import progress_of
 
 HERE = Path(__file__).parent
 PARTS = ("town", "growth", "real", "update")
-STRATEGIES = ("auto", "incremental", "geographic", "global")
+STRATEGIES = ("auto", "incremental", "geographic", "global", "hierarchical")
 STAGES = {
     "town": ("*",),
     "matches": ("city/matches", "city/models-*", "*/pairs", "*/model"),

@@ -37,6 +37,9 @@ FAST: Final[Mapping[str, Any]] = {
 }
 """Fewer and shorter bundle adjustments; COLMAP's defaults cost several times more."""
 
+LEAF_PHOTOS: Final = 200
+"""Photos of a part of the hierarchical mapper."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapJob:
@@ -44,7 +47,8 @@ class MapJob:
 
     Attributes:
         database: The workspace database.
-        photos: Folder with the photos by COLMAP name (only the global mapper looks at them).
+        photos: Folder with the photos by COLMAP name (looked at by mappers in a process of their
+            own).
         out: A folder for the mapper's own files, which outlives a kill.
         images: The photos, as `workspace.Workspace.images`.
         positions: GPS positions by colmap_id, city frame, metres.
@@ -87,37 +91,52 @@ class Mapper(Protocol):
         ...
 
 
-def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
+def incremental_values(job: MapJob) -> dict[str, Any]:
     """Give options that survive forward motion and few shared points, as streets have them.
 
     COLMAP's defaults want wide initial baselines and 30 inliers a pose; on a walk along a street
     they find no start, or lose the street at the first gap. What the looser limits let in by
     mistake, the check against GPS takes out.
+
+    Returns:
+        Values of ``pycolmap.IncrementalPipelineOptions`` by name.
     """
     settings = job.settings
-    options = pycolmap.IncrementalPipelineOptions(
-        num_threads=job.n_threads,
-        random_seed=settings.seed,
-        extract_colors=False,
-        min_num_matches=settings.min_matches,
-        min_model_size=settings.min_model_size,
-        max_model_overlap=20,
-        max_runtime_seconds=settings.max_runtime_s,
-        constant_cameras=set(job.fixed_cameras),
+    fixed = set(job.fixed_cameras)
+    return {
+        "num_threads": job.n_threads,
+        "random_seed": settings.seed,
+        "extract_colors": False,
+        "min_num_matches": settings.min_matches,
+        "min_model_size": settings.min_model_size,
+        "max_model_overlap": 20,
+        "max_runtime_seconds": settings.max_runtime_s,
+        "constant_cameras": fixed,
+        # Its six-point solver takes hours where a few photos of a box fit nowhere, and adds none.
+        "structure_less_registration_fallback": False,
+        "mapper": {
+            "constant_cameras": fixed,
+            "init_min_tri_angle": 6.0,
+            "init_min_num_inliers": 50,
+            "init_max_forward_motion": 1.0,  # a dash-cam moves straight ahead
+            "abs_pose_min_num_inliers": 15,
+            "abs_pose_min_inlier_ratio": 0.15,
+            "filter_min_tri_angle": 1.0,
+        },
+        "triangulation": {
+            "min_angle": 1.0,
+            # Photos of sparse streets have two or three partners: points that only two see hold
+            # them, too.
+            "ignore_two_view_tracks": False,
+        },
         **FAST,
-    )
-    options.mapper.constant_cameras = set(job.fixed_cameras)
-    options.mapper.init_min_tri_angle = 6.0
-    options.mapper.init_min_num_inliers = 50
-    options.mapper.init_max_forward_motion = 1.0  # a dash-cam moves straight ahead
-    # Its six-point solver takes hours where a few photos of a box fit nowhere, and adds none.
-    options.structure_less_registration_fallback = False
-    options.mapper.abs_pose_min_num_inliers = 15
-    options.mapper.abs_pose_min_inlier_ratio = 0.15
-    options.mapper.filter_min_tri_angle = 1.0
-    options.triangulation.min_angle = 1.0
-    # Photos of sparse streets have two or three partners: points that only two see hold them, too.
-    options.triangulation.ignore_two_view_tracks = False
+    }
+
+
+def incremental_options(job: MapJob) -> pycolmap.IncrementalPipelineOptions:
+    """Give ``incremental_values`` as COLMAP takes them."""
+    options = pycolmap.IncrementalPipelineOptions()
+    options.mergedict(incremental_values(job))
     return options
 
 
@@ -201,30 +220,60 @@ def map_global(job: MapJob) -> list[pycolmap.Reconstruction]:
     not tell how far it is and has nothing to show before its end, so that a limit ends it without
     a model; it runs in a process of its own, as it cannot be stopped otherwise.
     """
+    return _map_in_child(
+        job,
+        {
+            "mapper": "global",
+            "keeps_intrinsics": keeps_all_intrinsics(job),
+            "options": {
+                "num_threads": job.n_threads,
+                "random_seed": job.settings.seed,
+                "min_num_matches": job.settings.min_matches,
+                "min_model_size": job.settings.min_model_size,
+            },
+        },
+    )
+
+
+def map_hierarchical(job: MapJob) -> list[pycolmap.Reconstruction]:
+    """Divide a large box into overlapping parts, grow each photo by photo, merge them (COLMAP).
+
+    A box of at most ``LEAF_PHOTOS`` photos is one part. As the global mapper it tells nothing
+    before its end and runs in a process of its own.
+    """
+    return _map_in_child(
+        job,
+        {
+            "mapper": "hierarchical",
+            "options": {
+                "num_threads": job.n_threads,
+                "num_workers": job.n_threads,
+                "clustering_options": {"leaf_max_num_images": LEAF_PHOTOS},
+                "incremental_options": incremental_values(job),
+            },
+        },
+    )
+
+
+def _map_in_child(job: MapJob, what: Mapping[str, Any]) -> list[pycolmap.Reconstruction]:
     shutil.rmtree(job.out)
     job.out.mkdir()
     told = {
         "database": str(job.database),
         "photos": str(job.photos),
         "out": str(job.out),
-        "keeps_intrinsics": keeps_all_intrinsics(job),
         "log_level": pycolmap.logging.minloglevel,
-        "options": {
-            "num_threads": job.n_threads,
-            "random_seed": job.settings.seed,
-            "min_num_matches": job.settings.min_matches,
-            "min_model_size": job.settings.min_model_size,
-        },
+        **what,
     }
-    _run_child(json.dumps(told), job)
+    _run_child(json.dumps(told, default=sorted), job)  # of sets lists
     folders = sorted((job.out / "models").glob("*"), key=lambda path: int(path.name))
     models = [pycolmap.Reconstruction(folder) for folder in folders]
     return by_size(models, job.settings.min_model_size)
 
 
 def _run_child(told: str, job: MapJob) -> None:
-    """Run the global mapper in a process until it ends or a limit ends it."""
-    script = Path(__file__).with_name("global_run.py")
+    """Run a mapper in a process until it ends or a limit ends it."""
+    script = Path(__file__).with_name("child_run.py")
     said = job.out / "log.txt"
     with (
         said.open("w") as log_file,

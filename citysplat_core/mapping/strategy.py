@@ -15,6 +15,7 @@ from citysplat_core.mapping.mappers import (
     MapJob,
     Mapper,
     map_global,
+    map_hierarchical,
     map_incremental,
     run_mapper,
 )
@@ -31,9 +32,13 @@ MAPPERS: Final = MappingProxyType[str, Mapper](
         "incremental": map_incremental,
         "geographic": map_geographic,
         "global": map_global,
+        "hierarchical": map_hierarchical,
     }
 )
-"""By the names of ``mapping.strategy``, in the order in which ``auto`` tries them."""
+"""By the names of ``mapping.strategy``."""
+
+AUTO: Final = ("sketch", "incremental", "geographic", "global")
+"""The order in which ``auto`` tries them; dividing a box is what the plan of the city has done."""
 
 _MOST: Final = 0.5
 """``auto``: what a first mapper left is mapped for itself if it explained this share of the box."""
@@ -119,7 +124,7 @@ def attempt_all(
     Raises:
         MappingError: COLMAP failed.
     """
-    names = list(MAPPERS) if settings.strategy == "auto" else [settings.strategy]
+    names = list(AUTO) if settings.strategy == "auto" else [settings.strategy]
     n_home = len(workspace.mappable & workspace.home_ids)
     enough = settings.enough_share * n_home
     common: dict[str, Any] = {

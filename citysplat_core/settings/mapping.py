@@ -10,7 +10,9 @@ from citysplat_core.settings.base import StepSettings
 class MappingSettings(StepSettings):
     """How the sparse model of a box is solved and judged."""
 
-    strategy: Literal["auto", "sketch", "incremental", "geographic", "global"] = "auto"
+    strategy: Literal["auto", "sketch", "incremental", "geographic", "global", "hierarchical"] = (
+        "auto"
+    )
     """Mapper; ``auto`` tries and keeps what explains most photos and agrees with GPS."""
     min_model_size: int = Field(6, ge=3)
     """Fewest photos of a component."""

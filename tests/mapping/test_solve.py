@@ -8,7 +8,7 @@ import pytest
 
 from citysplat_core.errors import MappingError
 from citysplat_core.mapping import read_components, read_images, read_registered, solve_box
-from citysplat_core.mapping.strategy import MAPPERS
+from citysplat_core.mapping.strategy import AUTO
 from citysplat_core.mapping.tables import COMPONENT_SCHEMA, IMAGE_SCHEMA
 from citysplat_core.settings import MappingSettings
 from citysplat_core.storage import no_progress
@@ -34,7 +34,9 @@ def true_errors_m(street, rows):
     return np.linalg.norm(solved - np.array([true[i] for i in rows["colmap_id"]]), axis=1)
 
 
-@pytest.mark.parametrize("strategy", ["incremental", "geographic", "global", "auto"])
+@pytest.mark.parametrize(
+    "strategy", ["incremental", "geographic", "global", "hierarchical", "auto"]
+)
 def test_a_clean_street_is_registered_within_a_metre(make_street, make_artifacts, fresh, strategy):
     street = make_street(corners=((0, 0), (60, 0), (75, 25)))
     report, out = solve(make_artifacts(street), fresh, strategy=strategy)
@@ -148,7 +150,7 @@ def test_a_model_that_contradicts_gps_is_refused(make_street, make_artifacts, fr
     assert report.skipped.startswith("no component is accepted")
     assert report.counts["n_registered"] == 0
     told = json.loads((out / "report.json").read_text())
-    assert {a["strategy"] for a in told["attempts"]} == set(MAPPERS)
+    assert {a["strategy"] for a in told["attempts"]} == set(AUTO)
 
 
 def test_a_second_run_takes_up_what_was_solved(make_street, make_artifacts, fresh):

@@ -30,6 +30,7 @@ def auto(monkeypatch):
     def begin_with(n_photos):
         mappers = {"some": only(n_photos), "incremental": map_incremental}
         monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(mappers))
+        monkeypatch.setattr(strategy, "AUTO", tuple(mappers))
 
     return begin_with
 
@@ -82,6 +83,7 @@ def attempt_in_turn(monkeypatch, tmp_path):
 
         workspace = SimpleNamespace(mappable=homes, home_ids=homes)
         monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(dict.fromkeys(made)))
+        monkeypatch.setattr(strategy, "AUTO", tuple(made))
         monkeypatch.setattr(strategy, "_attempt", pretend)
         attempts = strategy.attempt_all(
             "03", workspace, work=tmp_path, settings=MappingSettings(), n_threads=1,

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from citysplat_core.mapping import global_run
-from citysplat_core.mapping.mappers import map_global
+from citysplat_core.mapping import child_run, mappers
+from citysplat_core.mapping.mappers import map_global, map_hierarchical
 from tests.mapping.map_jobs import map_job
 
 
@@ -19,8 +19,9 @@ def job(make_street, tmp_path):
     return map_job(street, tmp_path)
 
 
-def test_models_come_back_from_the_process(job):
-    (model,) = map_global(job)
+@pytest.mark.parametrize("mapper", [map_global, map_hierarchical])
+def test_models_come_back_from_the_process(job, mapper):
+    (model,) = mapper(job)
     assert model.num_reg_images() == 30
     assert not job.watch.stopped
 
@@ -34,6 +35,7 @@ def test_a_process_that_fails_says_why(job):
 
 def test_the_process_ends_with_its_parent(job):
     told = {
+        "mapper": "global",
         "database": str(job.database),
         "photos": str(job.photos),
         "out": str(job.out),
@@ -42,7 +44,7 @@ def test_the_process_ends_with_its_parent(job):
         "options": {"num_threads": 1},
     }
     ended = subprocess.run(
-        [sys.executable, "-P", global_run.__file__],
+        [sys.executable, "-P", child_run.__file__],
         input=json.dumps(told) + "\n",  # and then its input closes, as when the parent is killed
         text=True,
         check=False,
@@ -50,3 +52,10 @@ def test_the_process_ends_with_its_parent(job):
     )
     assert ended.returncode == 1
     assert not (job.out / "models").exists()
+
+
+def test_a_large_box_is_divided_and_comes_back_in_one(job, monkeypatch):
+    monkeypatch.setattr(mappers, "LEAF_PHOTOS", 20)
+    models = map_hierarchical(job)
+    assert models[0].num_reg_images() >= 25
+    assert len({i for model in models for i in model.reg_image_ids()}) == 30
