@@ -10,6 +10,7 @@ around which nothing has moved is not adjusted again.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from citysplat_core.mapping.adjusted import (
     FOLDER,
     START_COLUMNS,
     Adjusted,
+    digest_of_poses,
     files_of,
     read_adjusted,
     write_adjusted,
@@ -36,7 +38,9 @@ from citysplat_core.storage import Progress, digest_of, digest_of_frame, whole_f
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = 2
+_VERSION: Final = 3
+_INSIDE: Final = ("key", "lenses", "models")
+"""What is told of a box for the programs that read it."""
 _KEPT: Final = "adjusting"
 _SAME_M: Final = 0.005
 """A box is adjusted again if a photo of its region starts further from where it did."""
@@ -78,6 +82,11 @@ class AlignedCity:
     seams: Ints
     placed: Sequence[Placed]
 
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """Which rows belong to each component, and which components are tied."""
+        return Neighbourhoods(self.rows, self.seams)
+
 
 def adjust_city(
     city: AlignedCity,
@@ -109,12 +118,11 @@ def adjust_city(
     kept = work / _KEPT
     kept.mkdir(exist_ok=True)
     boxes = sorted({each.box for each in city.placed})
-    around = Neighbourhoods(city.rows, city.seams)
     found = city.rows.copy()
     told = []
     for number, box in enumerate(boxes):
         progress(number, len(boxes), f"adjusting box {box} with its fringes")
-        region = around.region(box, reach_m=settings.adjust_reach_m)
+        region = city.neighbourhoods.region(box, reach_m=settings.adjust_reach_m)
         if region is None:
             told.append({"box": box, "refused": "it shares no photo with another component"})
             continue
@@ -124,8 +132,8 @@ def adjust_city(
             adjusted = _adjust(region, city, key, settings, n_threads)
             write_adjusted(kept, adjusted)
         write_adjusted(out / FOLDER, adjusted)
-        told.append({k: v for k, v in adjusted.told.items() if k not in ("key", "lenses")})
-        _put(found, adjusted.own, around.rows_of_box(box))
+        told.append({k: v for k, v in adjusted.told.items() if k not in _INSIDE})
+        _put(found, adjusted.own, city.neighbourhoods.rows_of_box(box))
     return found, told
 
 
@@ -182,9 +190,16 @@ def _adjust(
             "key": key,
             "refused": refused,
             "lenses": _lenses_of(merged),
+            "models": _solved(region, city),
             **told,
         },
     )
+
+
+def _solved(region: Region, city: AlignedCity) -> dict[str, str]:
+    """Give the digest of the poses of each of the box's components before alignment."""
+    mine = city.before.iloc[city.neighbourhoods.rows_of(region.nodes[: region.n_own])]
+    return {str(component): digest_of_poses(rows) for component, rows in mine.groupby("component")}
 
 
 def _lenses_of(merged: Merged) -> dict[str, list[float]]:

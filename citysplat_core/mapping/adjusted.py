@@ -1,5 +1,6 @@
 """What the joint adjustment made of a box: its tables, and the box's models in the city frame."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +14,14 @@ from citysplat_core.errors import MappingError
 from citysplat_core.mapping.tables import (
     POSE_COLUMNS,
     pose_of,
+    read_overlaps,
+    read_registered,
     read_transforms,
     write_table,
 )
-from citysplat_core.storage import read_json, write_json
+from citysplat_core.storage import digest_of_frame, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 FOLDER: Final = "adjusted"
 START_COLUMNS: Final = ("start_east_m", "start_north_m", "start_up_m")
@@ -49,7 +54,8 @@ class Adjusted:
         photos: Columns of ``PHOTO_SCHEMA``.
         points: Columns of ``POINT_SCHEMA``.
         told: ``box``, ``key`` (what it was made of), ``refused`` (why it is not used; empty if it
-            is), ``lenses`` (parameters of each camera, by its id as text), and numbers.
+            is), ``models`` (digest of the poses of each of its components as they were solved, by
+            number as text), ``lenses`` (parameters of each camera, by its id as text), and numbers.
     """
 
     photos: pd.DataFrame
@@ -99,6 +105,16 @@ def read_adjusted(folder: Path, box: str) -> Adjusted | None:
         ) from error
 
 
+def digest_of_poses(rows: pd.DataFrame) -> str:
+    """Digest the poses of a component as it was solved: what an adjustment was made of.
+
+    Args:
+        rows: colmap_id and the pose columns, in any order.
+    """
+    table = rows[["colmap_id", *POSE_COLUMNS]]
+    return digest_of_frame(table.astype({"colmap_id": "int64"}))
+
+
 def load_city_models(
     box: str, sparse_model: Path, city_alignment: Path
 ) -> dict[int, pycolmap.Reconstruction]:
@@ -107,11 +123,12 @@ def load_city_models(
     Args:
         box: Key of the box.
         sparse_model: Its artifact.
-        city_alignment: The artifact that has taken this version of the box up.
+        city_alignment: The artifact.
 
     Returns:
-        By component: moved by its similarity and then, if the box was adjusted, with the adjusted
-        poses and points; points that no longer fit are gone.
+        By component: moved by its similarity and then, if it was adjusted, with the adjusted poses
+        and points; points that no longer fit are gone. The poses of an adjustment of another
+        version of the component are not used: a warning says so.
 
     Raises:
         MappingError: A table is missing.
@@ -123,9 +140,20 @@ def load_city_models(
         model = pycolmap.Reconstruction(sparse_model / "components" / str(number))
         model.transform(city_from_model)
         if adjusted is not None and (adjusted.own["component"] == number).any():
-            _apply(model, adjusted, number)
+            if adjusted.told["models"].get(str(number)) == _digest_of(sparse_model, number):
+                _apply(model, adjusted, number)
+            else:
+                log.warning(
+                    "Component %d of box %s was solved again after it was adjusted: only moved."
+                    " Materialize city_alignment to adjust it.", number, box,
+                )  # fmt: skip
         models[number] = model
     return models
+
+
+def _digest_of(sparse_model: Path, number: int) -> str:
+    rows = pd.concat([read_registered(sparse_model), read_overlaps(sparse_model)])
+    return digest_of_poses(rows[rows["component"] == number])
 
 
 def _apply(model: pycolmap.Reconstruction, adjusted: Adjusted, number: int) -> None:

@@ -144,6 +144,18 @@ def test_a_lens_that_a_small_model_bent_is_put_right(city, tmp_path):
     assert model.camera(7).focal_length == pytest.approx(lens[0] * 1.05)
 
 
+def test_a_component_that_was_solved_again_is_only_moved(city, tmp_path, caplog):
+    _, models, _, out, _ = city
+    copy = shutil.copytree(models["031"], tmp_path / "031")
+    rows = pd.read_parquet(copy / "images.parquet")
+    rows.loc[rows["component"] == 0, "tx"] += 0.01
+    rows.to_parquet(copy / "images.parquet")
+    (model,) = load_city_models("031", copy, out).values()
+    plain = pycolmap.Reconstruction(copy / "components" / "0")
+    assert model.num_points3D() == plain.num_points3D()
+    assert "solved again after it was adjusted" in caplog.text
+
+
 def test_a_killed_adjustment_goes_on_with_the_next_box(city, tmp_path, monkeypatch):
     artifacts, models, _, whole, _ = city
 

@@ -22,7 +22,7 @@ def alignment(folder, components, adjusted=None, refused=""):
         rows = [dict.fromkeys(POSE_COLUMNS, 0.0) | {"east_m": e} for e in adjusted]
         starts = {f"start_{n}": 0.0 for n in ("east_m", "north_m", "up_m")}
         photos = pd.DataFrame(rows).assign(colmap_id=range(len(rows)), component=0, **starts)
-        told = {"box": "a", "key": "k", "refused": refused, "lenses": {}}
+        told = {"box": "a", "key": "k", "refused": refused, "lenses": {}, "models": {}}
         points = pd.DataFrame(columns=["component", "point3D_id", "east_m", "north_m", "up_m"])
         write_adjusted(folder / FOLDER, Adjusted(photos=photos, points=points, told=told))
     return folder
