@@ -5,13 +5,13 @@ large the model is beside its GPS, how far its photos stand from where they were
 its points are seen; the pixel error is told and judges nothing.
 """
 
+from citysplat_core.mapping.seams import APART_M
 from citysplat_core.settings import CheckSettings
 from citysplat_core.storage import Artifact
 from citysplat_dagster.checks import Checks, gate, numbers_of
 
 MIN_REGISTERED_SHARE = 0.5
 MAX_GPS_RESIDUAL_M = 6.0
-MAX_SEAM_M = 0.5
 
 MODEL_CHECKS = (
     "priors_valid",
@@ -137,9 +137,9 @@ def alignment_checks(made: Artifact, limits: CheckSettings) -> Checks:
         gate(
             made,
             "fringes_agree",
-            passed=numbers["n_tied_fringes"] == 0 or numbers["seam_after_median_m"] <= MAX_SEAM_M,
+            passed=numbers["n_tied_fringes"] == 0 or numbers["seam_after_median_m"] <= APART_M,
             numbers=numbers,
-            expected=f"a median of at most {MAX_SEAM_M} m over shared photos",
+            expected=f"a median of at most {APART_M} m over shared photos",
         ),
         gate(
             made,

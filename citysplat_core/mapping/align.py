@@ -23,7 +23,8 @@ from citysplat_core.mapping.joined import (
 )
 from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.pose_graph import solve_pose_graph
-from citysplat_core.mapping.seams import measure_fringes
+from citysplat_core.mapping.seam_picture import draw_seams
+from citysplat_core.mapping.seams import APART_M, measure_fringes
 from citysplat_core.mapping.tables import (
     CAMERA_SCHEMA,
     FRINGE_SCHEMA,
@@ -158,12 +159,15 @@ def _write(
         cameras=cameras.assign(group="box " + cameras["solved_in"].astype(str)),
         gps=plan,
     )
+    places = joined.rows[_POSITION].to_numpy(float)
+    draw_seams(out / "seams.png", places, joined.ties.all_seams, apart_m=APART_M)
     log.info("Alignment: %s", counts)
     return StepReport(counts=counts, previews=_previews(out))
 
 
 def _previews(out: Path) -> dict[str, Path]:
-    return {"Aligned cameras from above": out / "from_above.png"}
+    seams = {"Shared photos": out / "seams.png"} if (out / "seams.png").is_file() else {}
+    return {"Aligned cameras from above": out / "from_above.png", **seams}
 
 
 def _write_nothing(plan: pd.DataFrame, out: Path) -> StepReport:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from itertools import combinations, product
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from citysplat_core.geography import tile_of_quadkey
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+APART_M: Final = 0.5
+"""A fringe whose shared photos stand further apart, in the median, does not agree."""
 
 
 def find_seams(colmap_id: ArrayLike, node: Ints, *, min_shared: int) -> Ints:
@@ -86,6 +90,8 @@ def measure_fringes(
     for a, b in sorted(set(found) | _touching(boxes)):
         n_shared, before_m, after_m = found.get((a, b), (0, float("nan"), float("nan")))
         state = "tied" if n_shared >= min_shared else "too few shared"
+        if state == "tied" and after_m > APART_M:
+            state = "apart"
         if not {a, b} <= solved_boxes:
             state = "not solved"
         result.append((f"{a}--{b}", n_shared, before_m, after_m, state))

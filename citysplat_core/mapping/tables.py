@@ -78,7 +78,8 @@ FRINGE_SCHEMA: Final = pa.schema(
         ("state", pa.string()),
     ]
 )
-"""``fringes.parquet``; ``state``: ``tied``, ``too few shared`` or ``not solved``."""
+"""``fringes.parquet``; ``state``: ``tied``, ``apart`` (the two boxes do not agree), ``too few
+shared`` or ``not solved``."""
 
 
 def write_table(path: Path, rows: pd.DataFrame | Sequence[Mapping[str, Any]], schema: Any) -> None:  # noqa: ANN401 - pyarrow has no types

@@ -217,3 +217,10 @@ def test_the_report_tells_each_box(city):
     assert sum(row["n_planned"] for row in told) == report.counts["n_planned"] == 48
     assert all(row["registered_share"] == 1.0 for row in told)
     assert report.counts["registered_share"] == 1.0
+
+
+def test_shared_photos_are_drawn(city):
+    _, _, out, report = city
+    assert report.previews["Shared photos"] == out / "seams.png"
+    assert (out / "seams.png").read_bytes().startswith(b"\x89PNG")
+    assert report.counts["n_apart_fringes"] == 0

@@ -38,3 +38,19 @@ def test_fringes_are_measured_and_touching_boxes_of_any_zoom_are_listed():
     assert fringes.loc["030--031"].tolist() == [2, 3.0, 0.0, "tied"]
     assert fringes.loc["030--0320", "state"] == "not solved"
     assert np.isnan(fringes.loc["030--0320", "before_m"])
+
+
+def test_a_fringe_whose_boxes_do_not_agree_is_marked():
+    rows = pd.DataFrame(
+        {
+            "colmap_id": [1, 2, 1, 2], "solved_in": ["030", "030", "031", "031"], "is_first": True,
+            "east_m": [0.0, 1, 3, 4], "north_m": 0.0, "up_m": 0.0,
+        }
+    )  # fmt: skip
+    solved = [("030", 0), ("031", 0)]
+    for apart_m, state in ((0.4, "tied"), (0.6, "apart")):
+        aligned = np.zeros((4, 3))
+        aligned[2:, 1] = apart_m
+        fringes = measure_fringes(rows, aligned, solved=solved, boxes={"030", "031"})
+        assert fringes["state"].tolist() == [state]
+        assert fringes["after_m"].tolist() == [apart_m]
