@@ -72,6 +72,7 @@ def test_all_photos_of_a_walk_along_a_street_are_registered(street, fresh):
     match_box(
         BOX,
         box_images=street,
+        box_features=features,
         out=matches,
         work=fresh("w2"),
         settings=MatchingSettings(),
