@@ -65,7 +65,7 @@ def test_a_lying_compass_does_not_cost_the_pairs_of_a_real_street(real_data, tmp
     report = match_box(
         "lund", box_features=features, out=out, work=works[1], settings=settings, **common
     )
-    assert report.counts["pairs_verified"] >= 100
+    assert report.counts["pairs_verified"] >= 85  # of 126; more before pairs were judged strictly
     table = pd.read_parquet(out / "pairs.parquet")
     verified = table[table["state"] == "verified"]
     assert len(set(verified["colmap_id_a"]) | set(verified["colmap_id_b"])) == 29
