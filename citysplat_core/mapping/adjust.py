@@ -23,7 +23,7 @@ from citysplat_core.mapping.adjusted import (
     FOLDER,
     START_COLUMNS,
     Adjusted,
-    digest_of_poses,
+    digests_of_poses,
     files_of,
     read_adjusted,
     write_adjusted,
@@ -169,7 +169,9 @@ def _adjust(
     region: Region, city: AlignedCity, key: str, settings: AlignSettings, n_threads: int
 ) -> Adjusted:
     rows, placed = city.rows, city.placed
-    sights = [_sights_of(placed[node], region, rows, node) for node in region.nodes]
+    mine = rows.iloc[region.rows]
+    photos_of = mine.groupby("node")["colmap_id"].apply(list).to_dict()
+    sights = [_sights_of(placed[k], photos_of.get(k, [])) for k in region.nodes.tolist()]
     starts = {i: pose_of(rows.iloc[row]) for i, row in region.starts.items()}
     merged = merge_models(sights, starts)
     adjust_jointly(
@@ -199,7 +201,7 @@ def _adjust(
 def _solved(region: Region, city: AlignedCity) -> dict[str, str]:
     """Give the digest of the poses of each of the box's components before alignment."""
     mine = city.before.iloc[city.neighbourhoods.rows_of(region.nodes[: region.n_own])]
-    return {str(component): digest_of_poses(rows) for component, rows in mine.groupby("component")}
+    return digests_of_poses(mine)
 
 
 def _lenses_of(merged: Merged) -> dict[str, list[float]]:
@@ -208,7 +210,7 @@ def _lenses_of(merged: Merged) -> dict[str, list[float]]:
     return {str(k): [float(v) for v in camera.params] for k, camera in cameras}
 
 
-def _sights_of(placed: Placed, region: Region, rows: pd.DataFrame, node: int) -> Sights:
+def _sights_of(placed: Placed, photos: Sequence[int]) -> Sights:
     if not placed.folder.is_dir():
         raise MappingError(
             f"{placed.folder} does not exist",
@@ -218,8 +220,7 @@ def _sights_of(placed: Placed, region: Region, rows: pd.DataFrame, node: int) ->
         )
     model = pycolmap.Reconstruction(placed.folder)
     model.transform(placed.city_from_model)
-    mine = rows.iloc[region.rows]
-    return read_sights(model, mine.loc[mine["node"] == node, "colmap_id"].tolist())
+    return read_sights(model, photos)
 
 
 def _photo_rows(

@@ -105,14 +105,18 @@ def read_adjusted(folder: Path, box: str) -> Adjusted | None:
         ) from error
 
 
-def digest_of_poses(rows: pd.DataFrame) -> str:
-    """Digest the poses of a component as it was solved: what an adjustment was made of.
+def digests_of_poses(rows: pd.DataFrame) -> dict[str, str]:
+    """Digest the poses of components as they were solved: what an adjustment was made of.
 
     Args:
-        rows: colmap_id and the pose columns, in any order.
+        rows: component, colmap_id and the pose columns of registrations of a box, in any order.
+
+    Returns:
+        By number of the component, as text.
     """
-    table = rows[["colmap_id", *POSE_COLUMNS]]
-    return digest_of_frame(table.astype({"colmap_id": "int64"}))
+    table = rows[["component", "colmap_id", *POSE_COLUMNS]].astype({"colmap_id": "int64"})
+    groups = table.groupby("component")
+    return {str(k): digest_of_frame(group.drop(columns="component")) for k, group in groups}
 
 
 def load_city_models(
@@ -135,12 +139,16 @@ def load_city_models(
     """
     transforms = {k: t for (key, k), t in read_transforms(city_alignment).items() if key == box}
     adjusted = read_adjusted(city_alignment / FOLDER, box)
+    digests = {}
+    if adjusted is not None:
+        solved = pd.concat([read_registered(sparse_model), read_overlaps(sparse_model)])
+        digests = digests_of_poses(solved)
     models = {}
     for number, city_from_model in sorted(transforms.items()):
         model = pycolmap.Reconstruction(sparse_model / "components" / str(number))
         model.transform(city_from_model)
         if adjusted is not None and (adjusted.own["component"] == number).any():
-            if adjusted.told["models"].get(str(number)) == _digest_of(sparse_model, number):
+            if adjusted.told["models"].get(str(number)) == digests.get(str(number)):
                 _apply(model, adjusted, number)
             else:
                 log.warning(
@@ -149,11 +157,6 @@ def load_city_models(
                 )  # fmt: skip
         models[number] = model
     return models
-
-
-def _digest_of(sparse_model: Path, number: int) -> str:
-    rows = pd.concat([read_registered(sparse_model), read_overlaps(sparse_model)])
-    return digest_of_poses(rows[rows["component"] == number])
 
 
 def _apply(model: pycolmap.Reconstruction, adjusted: Adjusted, number: int) -> None:

@@ -18,7 +18,7 @@ from citysplat_core.mapping.joined import (
     Joined,
     count_joined,
     describe_joined,
-    similarity_of,
+    similarities_of,
     transforms_of,
 )
 from citysplat_core.mapping.pictures import draw_from_above
@@ -214,9 +214,11 @@ def _placed(
             box=box,
             component=component,
             folder=sparse_models[box] / "components" / str(component),
-            city_from_model=similarity_of(alignment, k),
+            city_from_model=similarity,
         )
-        for k, (box, component) in enumerate(pieces.nodes)
+        for (box, component), similarity in zip(
+            pieces.nodes, similarities_of(alignment), strict=True
+        )
     ]
 
 

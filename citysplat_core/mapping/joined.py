@@ -37,10 +37,15 @@ class Joined:
     adjusted: list[dict[str, Any]]
 
 
-def similarity_of(alignment: Alignment, node: int) -> pycolmap.Sim3d:
-    """Give the similarity of one component."""
-    rotation = pycolmap.Rotation3d(alignment.rotation[node].as_quat())
-    return pycolmap.Sim3d(float(alignment.scale[node]), rotation, alignment.translation()[node])
+def similarities_of(alignment: Alignment) -> list[pycolmap.Sim3d]:
+    """Give the similarity of each component."""
+    quaternions = alignment.rotation.as_quat().reshape(-1, 4)
+    return [
+        pycolmap.Sim3d(float(scale), pycolmap.Rotation3d(quaternion), translation)
+        for scale, quaternion, translation in zip(
+            alignment.scale, quaternions, alignment.translation(), strict=True
+        )
+    ]
 
 
 def transforms_of(joined: Joined) -> list[dict[str, Any]]:

@@ -143,8 +143,8 @@ def _is_usable(keys: Ints, labels: Ints) -> np.ndarray:
     """Say which observations are of points that at least two photos see, each once."""
     photos = keys >> _KEYPOINT_BITS
     both = np.stack([labels, photos], axis=1)
-    _, counts = np.unique(both, axis=0, return_counts=True)
-    twice = np.unique(both, axis=0)[counts > 1, 0]
+    once, counts = np.unique(both, axis=0, return_counts=True)
+    twice = once[counts > 1, 0]
     seen = np.bincount(labels, minlength=int(labels.max(initial=-1)) + 1)
     return np.asarray((seen[labels] >= 2) & ~np.isin(labels, twice))
 
