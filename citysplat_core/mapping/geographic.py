@@ -6,6 +6,7 @@ are taken out and refused for the rest of this model. Look-alike houses register
 away; nothing inside the images tells, GPS does.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -145,7 +146,13 @@ def _start(
     return _Growth(job, mapper, options, model, set(), 2, model.num_points3D())
 
 
-def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Reconstruction) -> None:
+def grow_from(
+    job: MapJob,
+    cache: pycolmap.DatabaseCache,
+    model: pycolmap.Reconstruction,
+    *,
+    elsewhere: Collection[int] = (),
+) -> None:
     """Give registered photos their points, adjust all, and register what can be seen now.
 
     Args:
@@ -153,13 +160,14 @@ def grow_from(job: MapJob, cache: pycolmap.DatabaseCache, model: pycolmap.Recons
         cache: Of the job's database.
         model: Photos with poses in one frame, with or without points; it is changed. Photos that
             contradict GPS, or that nothing holds, are taken out.
+        elsewhere: Photos that belong to other models: they are not registered.
     """
     mapper = pycolmap.IncrementalMapper(cache)
     mapper.begin_reconstruction(model)
     options = incremental_options(job)
     _keep_lenses(options, fix_lenses(model, cache, job.fixed_cameras))
     # What a model of hundreds of photos has no points for costs hours and is worth little.
-    growth = _Growth(job, mapper, options, model, may_lack_structure=False)
+    growth = _Growth(job, mapper, options, model, set(elsewhere), may_lack_structure=False)
     triangulation = growth.options.get_triangulation()
     for image_id in sorted(model.reg_image_ids()):
         mapper.triangulate_image(triangulation, image_id)

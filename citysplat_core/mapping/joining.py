@@ -76,10 +76,13 @@ def _join_all(found: list[pycolmap.Reconstruction], job: MapJob) -> list[pycolma
             database, pycolmap.DatabaseCacheOptions(min_num_matches=job.settings.min_matches)
         )
         for _ in range(_ROUNDS):
+            n_before = len(found)
             joined = _join_once(found, cache, job)
-            if len(joined) == len(found):
+            if len(joined) == n_before:
                 break
             found = _split(joined, job)
+            if len(found) >= n_before:
+                break  # what was joined came apart again, and would do so the next time
     return found
 
 
@@ -98,7 +101,9 @@ def _join_once(
     for group in _groups(models, cache, job):
         if len(group.members) == 1 or job.watch.must_stop():
             continue
-        whole = _join(group, models, cache, job)
+        others = [m for number, m in left.items() if number not in group.members]
+        elsewhere = {i for model in others for i in model.reg_image_ids()}
+        whole = _join(group, models, cache, job, elsewhere)
         if whole is None:
             continue
         left = {number: model for number, model in left.items() if number not in group.members}
@@ -154,15 +159,21 @@ def _join(
     models: Sequence[pycolmap.Reconstruction],
     cache: pycolmap.DatabaseCache,
     job: MapJob,
+    elsewhere: set[int],
 ) -> pycolmap.Reconstruction | None:
-    """Make one model of a group; None if it loses photos by that."""
+    """Make one model of a group, which may grow but not into other models.
+
+    Returns:
+        None if it loses photos by that.
+    """
     first, *others = group.members
     whole = pycolmap.Reconstruction(models[first])
     whole.load(cache)
     for number in others:
         _add(whole, models[number], group.members[number])
     wanted = whole.num_reg_images()
-    grow_from(job, cache, whole)
+    mine = {i for number in group.members for i in models[number].reg_image_ids()}
+    grow_from(job, cache, whole, elsewhere=elsewhere - mine)
     if whole.num_reg_images() < (1 - _LOSES) * wanted:
         lost = wanted - whole.num_reg_images()
         log.info("Models lost %d of %d photos when they were joined: kept apart", lost, wanted)

@@ -66,7 +66,8 @@ def map_sketch(job: MapJob) -> list[pycolmap.Reconstruction]:
         model = pycolmap.Reconstruction()
         model.load(cache)
         _place(model, photos, sketch, rows)
-        grow_from(job, cache, model)
+        elsewhere = np.setdiff1d(photos.colmap_id[sketch.is_known], photos.colmap_id[rows])
+        grow_from(job, cache, model, elsewhere=set(elsewhere.tolist()))
         models.append(model)
     return by_size(models, job.settings.min_model_size)
 

@@ -57,7 +57,7 @@ class Attempt:
         cpu_seconds: Of all threads; near 0 if it was read back after a kill.
         home_ids: Photos of the box itself; an attempt is measured by them.
         stopped: Which limit stopped it, with what it had solved by then; empty if none did.
-        completed_by: The mapper that mapped what this one had left; empty if none did.
+        completed_by: The mappers that mapped what this one had left, by commas; empty if none did.
     """
 
     strategy: str
@@ -96,6 +96,32 @@ class Attempt:
         }
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What all attempts have in common; see `attempt_all`."""
+
+    box: str
+    workspace: Workspace
+    work: Path
+    settings: MappingSettings
+    n_threads: int
+    tell: Tell
+
+    def round(self, name: str, n_before: int = 0) -> "_Round":
+        """Begin to count time, memory and photos."""
+        watch = Watch(self.settings.max_runtime_s, self.settings.max_memory_mb)
+        run = _Round(name, self.tell, watch, n_before, n_before)
+        run.beat()
+        return run
+
+    def job(self, workspace: Workspace, out: Path, run: "_Round") -> MapJob:
+        """Give the job of a mapper that is told of by a round."""
+        return job_of(
+            workspace, out=out, settings=self.settings, n_threads=self.n_threads,
+            tick=run.tick, beat=run.beat, watch=run.watch,
+        )  # fmt: skip
+
+
 def attempt_all(
     box: str,
     workspace: Workspace,
@@ -107,7 +133,9 @@ def attempt_all(
 ) -> list[Attempt]:
     """Run the wished mapper, or with ``auto`` one after another until one explains enough.
 
-    If the first one explains most photos, the next one gets what it left before it gets all.
+    If the first one explains most photos, it gets what it left once more, for itself: wrong pairs
+    with what stands are not among it. What is left then goes to the next one, with the photos
+    beside it, before that gets all.
 
     Args:
         box: Key of the box.
@@ -127,14 +155,14 @@ def attempt_all(
     names = list(AUTO) if settings.strategy == "auto" else [settings.strategy]
     n_home = len(workspace.mappable & workspace.home_ids)
     enough = settings.enough_share * n_home
-    common: dict[str, Any] = {
-        "work": work, "settings": settings, "n_threads": n_threads, "tell": tell
-    }  # fmt: skip
+    task = _Task(box, workspace, work, settings, n_threads, tell)
     attempts: list[Attempt] = []
     for name in names:
-        attempt = _attempt(box, name, workspace, **common)
-        if len(names) > 1 and not attempts and _MOST * n_home <= len(attempt.trusted) < enough:
-            attempt = _complete(box, attempt, names[1], workspace, **common)
+        attempt = _attempt(task, name)
+        if len(names) > 1 and not attempts and _MOST * n_home <= len(attempt.trusted):
+            attempt = _complete(task, attempt, name)
+            if len(attempt.trusted) < enough:
+                attempt = _complete(task, attempt, names[1], beside=True)
         attempts.append(attempt)
         if len(attempt.trusted) >= enough:
             break
@@ -193,26 +221,13 @@ class _Round:
         self.tell(self.name, self.registered, self.said)
 
 
-def _attempt(
-    box: str,
-    name: str,
-    workspace: Workspace,
-    *,
-    work: Path,
-    settings: MappingSettings,
-    n_threads: int,
-    tell: Tell,
-) -> Attempt:
-    run = _Round(name, tell, Watch(settings.max_runtime_s, settings.max_memory_mb))
-    run.beat()
-    job = job_of(
-        workspace, out=work / name, settings=settings, n_threads=n_threads,
-        tick=run.tick, beat=run.beat, watch=run.watch,
-    )  # fmt: skip
+def _attempt(task: _Task, name: str) -> Attempt:
+    run = task.round(name)
+    job = task.job(task.workspace, task.work / name, run)
     started = cpu_seconds()
-    models = settle_models(run_mapper(name, MAPPERS[name], job, box=box), job)
-    components = judge_models(models, workspace, job)
-    home_ids = frozenset(workspace.home_ids)
+    models = settle_models(run_mapper(name, MAPPERS[name], job, box=task.box), job)
+    components = judge_models(models, task.workspace, job)
+    home_ids = frozenset(task.workspace.home_ids)
     return Attempt(name, components, cpu_seconds() - started, home_ids, run.watch.stopped)
 
 
@@ -239,47 +254,33 @@ def judge_models(
     return sorted(components, key=lambda c: (not c.accepted, -len(c.image_ids)))
 
 
-def _complete(
-    box: str,
-    attempt: Attempt,
-    name: str,
-    workspace: Workspace,
-    *,
-    work: Path,
-    settings: MappingSettings,
-    n_threads: int,
-    tell: Tell,
-) -> Attempt:
-    """Map what an attempt left with another mapper, and join it where both see the same points.
+def _complete(task: _Task, attempt: Attempt, name: str, *, beside: bool = False) -> Attempt:
+    """Map what an attempt left, and join it where both see the same points.
 
-    The photos beside it take part, so that its models share photos with those that stand.
+    With the photos ``beside`` it, its models share photos with those that stand.
     """
-    ids = _left_over(attempt, workspace, settings.min_model_size)
+    workspace = task.workspace
+    ids = _left_over(attempt, workspace, task.settings.min_model_size)
     if not ids:
         return attempt
-    n_before = len(attempt.explained)
-    run = _Round(
-        f"{attempt.strategy}, the rest {name}", tell,
-        Watch(settings.max_runtime_s, settings.max_memory_mb), n_before, n_before,
-    )  # fmt: skip
-    run.beat()
+    if beside:
+        ids |= {p for i in ids for p in workspace.partners.get(i, ())}
+    run = task.round(f"{attempt.strategy}, the rest {name}", len(attempt.explained))
     started = cpu_seconds()
-    folder = work / f"{attempt.strategy}-rest"
-    common: dict[str, Any] = {
-        "settings": settings, "n_threads": n_threads,
-        "tick": run.tick, "beat": run.beat, "watch": run.watch,
-    }  # fmt: skip
-    part = part_of(workspace, ids, folder / "part.db")
-    models = run_mapper(name, MAPPERS[name], job_of(part, out=folder / name, **common), box=box)
-    whole = job_of(workspace, out=folder / "joined", **common)
-    models = [*(c.model for c in attempt.components if c.accepted), *models]
+    folder = task.work / f"{attempt.strategy}-rest-{name}"
+    part = task.job(part_of(workspace, ids, folder / "part.db"), folder / "mapped", run)
+    whole = task.job(workspace, folder / "joined", run)
+    models = [c.model for c in attempt.components if c.accepted]
+    models += run_mapper(name, MAPPERS[name], part, box=task.box)
     components = judge_models(settle_models(models, whole), workspace, whole)
-    components = remember_taken_out(components, attempt.components)
-    spent = attempt.cpu_seconds + cpu_seconds() - started
-    stopped = attempt.stopped or run.watch.stopped
-    return replace(
-        attempt, components=components, cpu_seconds=spent, stopped=stopped, completed_by=name
+    found = replace(
+        attempt,
+        components=remember_taken_out(components, attempt.components),
+        cpu_seconds=attempt.cpu_seconds + cpu_seconds() - started,
+        stopped=attempt.stopped or run.watch.stopped,
+        completed_by=", ".join(filter(None, [attempt.completed_by, name])),
     )
+    return found if found.score >= attempt.score else attempt
 
 
 def remember_taken_out(
@@ -293,8 +294,7 @@ def remember_taken_out(
 
 
 def _left_over(attempt: Attempt, workspace: Workspace, least: int) -> set[int]:
-    """Give the photos without an accepted place that hang together, and those beside them."""
+    """Give the photos without an accepted place that hang together."""
     placed = {i for c in attempt.components if c.accepted for i in c.image_ids}
     groups = groups_of(workspace.mappable - placed, workspace.partners)
-    rest = set().union(*(g for g in groups if len(g) >= least and g & attempt.home_ids))
-    return rest | {p for i in rest for p in workspace.partners.get(i, ())}
+    return set().union(*(g for g in groups if len(g) >= least and g & attempt.home_ids))

@@ -56,8 +56,8 @@ class AlignSettings(StepSettings):
 
     seam_sigma_m: float = Field(0.3, gt=0)
     """Expected disagreement of a photo in two models, metres."""
-    seam_sigma_deg: float = Field(0.3, gt=0)
-    """Expected disagreement of its direction of view, degrees."""
+    seam_sigma_deg: float = Field(1.0, gt=0)
+    """Expected disagreement of its direction of view, degrees; the ends of a model are bent."""
     gps_sigma_m: float = Field(3.0, gt=0)
     """Expected horizontal GPS error, metres."""
     gps_sigma_up_m: float = Field(9.0, gt=0)

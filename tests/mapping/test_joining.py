@@ -5,6 +5,7 @@ import pandas as pd
 import pycolmap
 import pytest
 
+from citysplat_core.mapping.geographic import grow_from
 from citysplat_core.mapping.joining import settle_models
 from citysplat_core.mapping.mappers import MapJob
 from citysplat_core.mapping.watch import Watch
@@ -57,6 +58,17 @@ def test_a_joined_model_takes_in_the_photos_that_neither_half_had(solved_street,
     parts = [cut(whole, street.ids[:20]), moved(cut(whole, street.ids[22:]), SIM)]
     (joined,) = settle_models(parts, job)
     assert sorted(joined.reg_image_ids()) == street.ids
+
+
+def test_a_model_does_not_grow_into_the_photos_of_others(solved_street, job):
+    street, whole, _ = solved_street
+    first, others, rest = street.ids[:20], set(street.ids[20:24]), street.ids[24:]
+    with pycolmap.Database.open(job.database) as database:
+        cache = pycolmap.DatabaseCache.create(database, pycolmap.DatabaseCacheOptions())
+    model = pycolmap.Reconstruction(cut(whole, first))
+    model.load(cache)
+    grow_from(job, cache, model, elsewhere=others)
+    assert set(first) <= set(model.reg_image_ids()) <= {*first, *rest}
 
 
 def test_halves_that_gps_puts_elsewhere_stay_apart(solved_street, job):

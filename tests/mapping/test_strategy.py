@@ -12,10 +12,12 @@ from citysplat_core.storage import read_json
 from tests.mapping.test_solve import solve, true_errors_m
 
 
-def only(n_photos):
-    """Give a mapper that solves the first photos only."""
+def only(n_photos, *, least=0):
+    """Give a mapper that solves the first photos only, and nothing of few photos."""
 
     def map_some(job):
+        if len(job.images) < least:
+            return []
         models = map_incremental(job)
         first = set(sorted(job.images["colmap_id"].tolist())[:n_photos])
         return [keep_photos(model, first) for model in models]
@@ -27,20 +29,24 @@ def only(n_photos):
 def auto(monkeypatch):
     """Let ``auto`` begin with a mapper that solves some photos, then the incremental one."""
 
-    def begin_with(n_photos):
-        mappers = {"some": only(n_photos), "incremental": map_incremental}
+    def begin_with(n_photos, *, least=0):
+        mappers = {"some": only(n_photos, least=least), "incremental": map_incremental}
         monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(mappers))
         monkeypatch.setattr(strategy, "AUTO", tuple(mappers))
 
     return begin_with
 
 
-def test_what_a_first_mapper_left_is_mapped_for_itself(auto, make_street, make_artifacts, fresh):
-    auto(20)
+@pytest.mark.parametrize(("least", "completed_by"), [(0, "some"), (20, "some, incremental")])
+def test_what_a_first_mapper_left_is_mapped_for_itself(
+    least, completed_by, auto, make_street, make_artifacts, fresh
+):
+    """By the same mapper without what stands; what that leaves, by the next one with it."""
+    auto(20, least=least)
     street = make_street()
     report, out = solve(make_artifacts(street), fresh)
     (attempt,) = read_json(out / "report.json")["attempts"]
-    assert (attempt["strategy"], attempt["completed_by"]) == ("some", "incremental")
+    assert (attempt["strategy"], attempt["completed_by"]) == ("some", completed_by)
     assert report.counts["n_registered"] >= 29
     assert (true_errors_m(street, read_registered(out)) < 1.0).mean() > 0.95
 
@@ -73,7 +79,7 @@ def attempt_in_turn(monkeypatch, tmp_path):
     def attempt(**made):
         homes = frozenset(range(100))
 
-        def pretend(_, name, __, **___):
+        def pretend(_, name):
             explained, trusted = made[name]
             parts = [set(range(trusted)), set(range(trusted, explained))]
             components = [
@@ -81,7 +87,7 @@ def attempt_in_turn(monkeypatch, tmp_path):
             ]
             return strategy.Attempt(name, components, 1.0, homes)
 
-        workspace = SimpleNamespace(mappable=homes, home_ids=homes)
+        workspace = SimpleNamespace(mappable=homes, home_ids=homes, partners={})
         monkeypatch.setattr(strategy, "MAPPERS", MappingProxyType(dict.fromkeys(made)))
         monkeypatch.setattr(strategy, "AUTO", tuple(made))
         monkeypatch.setattr(strategy, "_attempt", pretend)
