@@ -33,6 +33,7 @@ from citysplat_core.mapping.tables import (
     read_components,
     read_overlaps,
     read_registered,
+    read_turns,
     write_table,
 )
 from citysplat_core.settings import AlignSettings
@@ -47,11 +48,13 @@ _POSITION = ["east_m", "north_m", "up_m"]
 class _Pieces:
     """All registrations of the city and the components they belong to.
 
-    ``rows`` has one row a registration with its ``node``; ``nodes`` names (box, component).
+    ``rows`` has one row a registration with its ``node``; ``nodes`` names (box, component);
+    ``turns`` has one row a turn between two nodes.
     """
 
     rows: pd.DataFrame
     nodes: list[tuple[str, int]]
+    turns: pd.DataFrame
 
 
 def align_city(  # noqa: PLR0913 - a city has that many inputs
@@ -95,7 +98,7 @@ def align_city(  # noqa: PLR0913 - a city has that many inputs
     pieces = _gather(sparse_models)
     if not pieces.nodes:
         return _write_nothing(plan, out)
-    ties = build_graph(pieces.rows, len(pieces.nodes), plan, settings)
+    ties = build_graph(pieces.rows, len(pieces.nodes), plan, settings, turns=pieces.turns)
     graph = ties.graph
     progress(1, 3, f"aligning {graph.n_nodes} components over {len(graph.seams)} shared photos")
     alignment = solve_pose_graph(graph, sigmas_of(settings))
@@ -123,7 +126,7 @@ def align_city(  # noqa: PLR0913 - a city has that many inputs
 def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
     """Read every registration; first ones before repeated ones, boxes in order of their keys."""
     nodes: list[tuple[str, int]] = []
-    tables = []
+    tables, turns = [], []
     for box, path in sorted(sparse_models.items()):
         components = read_components(path)
         accepted = components.loc[components["accepted"], "component"].tolist()
@@ -132,10 +135,13 @@ def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
         for table, is_first in ((read_registered(path), True), (read_overlaps(path), False)):
             node = table["component"].map(index)
             tables.append(table.assign(node=node, solved_in=box, is_first=is_first)[node.notna()])
+        told = read_turns(path)
+        turns.append(told.assign(**{f"node_{s}": told[f"component_{s}"].map(index) for s in "ab"}))
     filled = [table for table in tables if len(table)]
     empty = pd.DataFrame(columns=[*IMAGE_SCHEMA.names, "node", "solved_in", "is_first"])
     rows = pd.concat(filled, ignore_index=True) if filled else empty
-    return _Pieces(rows.astype({"node": np.int64}), nodes)
+    told = pd.concat(turns, ignore_index=True) if turns else pd.DataFrame()
+    return _Pieces(rows.astype({"node": np.int64}), nodes, told)
 
 
 def _write(

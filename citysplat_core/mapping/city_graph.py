@@ -7,11 +7,20 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from citysplat_core.mapping.drives import usual_mounts
-from citysplat_core.mapping.graph import Cameras, Floats, Graph, Ints, Sigmas, gps_weights
+from citysplat_core.mapping.graph import (
+    Cameras,
+    Floats,
+    Graph,
+    Ints,
+    Sigmas,
+    Turns,
+    gps_weights,
+)
 from citysplat_core.mapping.nearness import find_nearness
 from citysplat_core.mapping.seams import find_seams
 from citysplat_core.mapping.sequences import order_sequences
 from citysplat_core.mapping.strained_ties import strained_ties
+from citysplat_core.mapping.turns import turns_of
 from citysplat_core.settings import AlignSettings
 
 _POSITION = ["east_m", "north_m", "up_m"]
@@ -33,7 +42,12 @@ class CityGraph:
 
 
 def build_graph(
-    rows: pd.DataFrame, n_nodes: int, plan: pd.DataFrame, settings: AlignSettings
+    rows: pd.DataFrame,
+    n_nodes: int,
+    plan: pd.DataFrame,
+    settings: AlignSettings,
+    *,
+    turns: pd.DataFrame | None = None,
 ) -> CityGraph:
     """Say what ties the components.
 
@@ -42,6 +56,7 @@ def build_graph(
         n_nodes: Number of components; each has a row.
         plan: One row a photo: colmap_id, positions; sequence_id if it is known.
         settings: Expected errors, and how many positions take part.
+        turns: Turns between components, see ``turns_of``; None: none are known.
     """
     node = rows["node"].to_numpy(np.int64)
     center = rows[_POSITION].to_numpy(float)
@@ -67,6 +82,7 @@ def build_graph(
         nearness=find_nearness(
             cameras, _order(rows, plan, drive), ground_m=settings.ground_sigma_m
         ),
+        turns=Turns.none() if turns is None else turns_of(turns, rows, cameras),
         gps_weight=gps_weights(node[held], np.bincount(node[np.isfinite(gps[:, 0])])),
         mounts=usual_mounts(rotation, drive, cameras.n_drives),
     )

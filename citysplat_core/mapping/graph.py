@@ -32,6 +32,7 @@ class Sigmas:
         roll_deg: Roll of a drive's camera mount.
         pitch_deg: Its pitch, with the slope of the street.
         shake_deg: Deviation of one photo from the mount.
+        turn_deg: Error of the turn between two photos by their matches.
     """
 
     seam_m: float = 0.1
@@ -45,6 +46,7 @@ class Sigmas:
     roll_deg: float = 1.5
     pitch_deg: float = 4.0
     shake_deg: float = 2.0
+    turn_deg: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,27 @@ class Nearness:
         )
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Directions of view that two components tell of one camera.
+
+    Attributes:
+        nodes: The two components, shape (K, 2).
+        first: ``cam_from_world`` by the first one, before alignment, K of them.
+        second: The same by the second one: its own camera, turned as the matches say.
+    """
+
+    nodes: Ints
+    first: Rotation
+    second: Rotation
+
+    @classmethod
+    def none(cls) -> "Turns":
+        """Give no turn."""
+        nothing = Rotation.from_quat(np.zeros((0, 4)))
+        return cls(np.zeros((0, 2), np.int64), nothing, nothing)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graph:
     """What ties the components.
@@ -111,6 +134,7 @@ class Graph:
         gps: Their positions, metres, NaN height where unknown, shape (G, 3).
         gps_weight: Weights that account for GPS errors shared within a component, shape (G,).
         nearness: Places of two components that lie near each other.
+        turns: How cameras turn from one component to another.
         mounts: Expected roll and pitch of each drive, see ``usual_mounts``, shape (n_drives, 2).
     """
 
@@ -122,6 +146,7 @@ class Graph:
     gps: Floats
     gps_weight: Floats
     nearness: Nearness = field(default_factory=lambda: Nearness.join([]))
+    turns: Turns = field(default_factory=Turns.none)
     mounts: Floats = field(default_factory=lambda: np.zeros((0, 2)))
 
 

@@ -37,6 +37,7 @@ _CAUCHY_SEAM = 3.0
 _CAUCHY_GPS = 2.0
 _CAUCHY_LEAN = 2.0
 _CAUCHY_NEAR = 2.0
+_CAUCHY_TURN = 2.0
 _SOFTER = (20.0, 1.0)
 """Seams are some metres wide at first: a soft round keeps true ones from looking like outliers."""
 _UNIT = (1e-2, 1e-2, 1e-2, 1e-2, 1.0, 1.0, 1.0)
@@ -59,8 +60,8 @@ def solve_pose_graph(graph: Graph, sigmas: Sigmas, *, max_rounds: int = 200) -> 
     """
     x = np.zeros((graph.n_nodes + graph.cameras.n_drives, 7))
     x[graph.n_nodes :, :2] = graph.mounts
-    tied = (graph.cameras.node[graph.seams].ravel(), graph.nearness.nodes.ravel())
-    held = np.concatenate([*tied, _driven(graph)])
+    tied = (graph.cameras.node[graph.seams], graph.nearness.nodes, graph.turns.nodes)
+    held = np.concatenate([*(nodes.ravel() for nodes in tied), _driven(graph)])
     free = np.isin(np.arange(graph.n_nodes), held)
     if not free.any():
         return _unpack(x.ravel(), graph)
@@ -94,9 +95,9 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
         sigmas: Expected errors.
 
     Returns:
-        3 numbers a seam for its position, 3 for its rotation, 3 a nearness, 3 a GPS row, 1 a
-        component for its scale and 2 for its up vector, 3 a GPS row of a known drive for how its
-        camera leans, 7 a drive; the squares of ties, GPS and leans sum to Cauchy losses.
+        3 numbers a seam for its position, 3 for its rotation, 3 a turn, 3 a nearness, 3 a GPS row,
+        1 a component for its scale and 2 for its up vector, 3 a GPS row of a known drive for how
+        its camera leans, 7 a drive; the squares of ties, GPS and leans sum to Cauchy losses.
     """
     found = _unpack(x, graph)
     off = cauchy(_gps_offs(x, found, graph, sigmas), _CAUCHY_GPS) * graph.gps_weight[:, None]
@@ -105,7 +106,10 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
     return np.concatenate(
         [
             (seam_weight * cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
-            (seam_weight * cauchy(_twists(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
+            (
+                seam_weight * cauchy(_twists(found, *_seen(graph), sigmas.seam_deg), _CAUCHY_SEAM)
+            ).ravel(),
+            _turned(found, graph, sigmas).ravel(),
             (_near_weights(graph)[:, None] * cauchy(_steps(found, graph), _CAUCHY_NEAR)).ravel(),
             off.ravel(),
             np.log(found.scale) / sigmas.log_scale,
@@ -134,7 +138,8 @@ def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
     return sparse_rows(
         [
             (weight * _gap_slopes(found, turns, graph, sigmas), seam_nodes),
-            (weight * _twist_slopes(found, turns, graph, sigmas), seam_nodes),
+            (weight * _twist_slopes(found, turns, *_seen(graph), sigmas.seam_deg), seam_nodes),
+            (_turned_slopes(found, turns, graph, sigmas), graph.turns.nodes),
             (_step_slopes(found, turns, graph), graph.nearness.nodes),
             (_gps_slopes(x, found, turns, graph, sigmas), _with_drives(graph, graph.gps_rows)),
             (scale, nodes),
@@ -226,11 +231,31 @@ def _seam_units(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
     return np.asarray(sigmas.seam_m * np.sqrt(scales.prod(axis=1, keepdims=True)))
 
 
-def _twists(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the whitened rotation vectors between shared photos, shape (S, 3)."""
+def _seen(graph: Graph) -> tuple[Ints, Rotation, Rotation]:
+    """Give the two components of each seam, and the photo's rotation by each."""
     a, b = graph.seams.T
-    turned = found.rotations(graph.cameras, a) * found.rotations(graph.cameras, b).inv()
-    return np.asarray(np.degrees(turned.as_rotvec()) / sigmas.seam_deg)
+    cameras = graph.cameras
+    return cameras.node[graph.seams], cameras.rotation[a], cameras.rotation[b]
+
+
+def _twists(
+    found: Alignment, nodes: Ints, first: Rotation, second: Rotation, sigma_deg: float
+) -> Floats:
+    """Give the whitened rotation vectors between what two components say of cameras, (K, 3)."""
+    if not len(nodes):
+        return np.zeros((0, 3))
+    by_first, by_second = (
+        rotation * found.rotation[nodes[:, side]].inv()
+        for side, rotation in enumerate((first, second))
+    )
+    return np.asarray(np.degrees((by_first * by_second.inv()).as_rotvec()) / sigma_deg)
+
+
+def _turned(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
+    """Give the weighed twists of the turns, shape (K, 3)."""
+    turns = graph.turns
+    twist = _twists(found, turns.nodes, turns.first, turns.second, sigmas.turn_deg)
+    return np.asarray(seam_weights(turns.nodes)[:, None] * cauchy(twist, _CAUCHY_TURN))
 
 
 def _gps_offs(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
@@ -269,16 +294,34 @@ def _gap_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -
     return _apply(cauchy_slopes(gap, _CAUCHY_SEAM), slopes)
 
 
-def _twist_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the derivatives of the seams' twists by their two nodes, shape (S, 3, 2, 7)."""
-    a, b = graph.seams.T
-    twist = _twists(found, graph, sigmas)
-    unit = np.degrees(1.0) / sigmas.seam_deg
-    turned = unit * rotvec_slopes(twist / unit) @ found.rotations(graph.cameras, a).as_matrix()
+def _twist_slopes(
+    found: Alignment,
+    turns: Floats,
+    nodes: Ints,
+    first: Rotation,
+    second: Rotation,
+    sigma_deg: float,
+    scale: float = _CAUCHY_SEAM,
+) -> Floats:
+    """Give the derivatives of such rotation vectors by their two nodes, shape (K, 3, 2, 7)."""
+    if not len(nodes):
+        return np.zeros((0, 3, 2, 7))
+    twist = _twists(found, nodes, first, second, sigma_deg)
+    unit = np.degrees(1.0) / sigma_deg
+    by_first = first * found.rotation[nodes[:, 0]].inv()
+    turned = unit * rotvec_slopes(twist / unit) @ by_first.as_matrix()
     slopes = np.zeros((len(twist), 3, 2, 7))
-    slopes[:, :, 0, 1:4] = -turned @ turns[graph.cameras.node[a]]
-    slopes[:, :, 1, 1:4] = turned @ turns[graph.cameras.node[b]]
-    return _apply(cauchy_slopes(twist, _CAUCHY_SEAM), slopes)
+    slopes[:, :, 0, 1:4] = -turned @ turns[nodes[:, 0]]
+    slopes[:, :, 1, 1:4] = turned @ turns[nodes[:, 1]]
+    return _apply(cauchy_slopes(twist, scale), slopes)
+
+
+def _turned_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
+    told = graph.turns
+    slopes = _twist_slopes(
+        found, turns, told.nodes, told.first, told.second, sigmas.turn_deg, _CAUCHY_TURN
+    )
+    return np.asarray(seam_weights(told.nodes)[:, None, None, None] * slopes)
 
 
 def _near_weights(graph: Graph) -> Floats:

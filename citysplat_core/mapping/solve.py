@@ -18,7 +18,13 @@ from citysplat_core.mapping.pictures import draw_from_above
 from citysplat_core.mapping.priors import PRIOR_SCHEMA
 from citysplat_core.mapping.report import count_model, describe_model
 from citysplat_core.mapping.strategy import Attempt
-from citysplat_core.mapping.tables import COMPONENT_SCHEMA, IMAGE_SCHEMA, write_table
+from citysplat_core.mapping.tables import (
+    COMPONENT_SCHEMA,
+    IMAGE_SCHEMA,
+    TURN_SCHEMA,
+    write_table,
+)
+from citysplat_core.mapping.turns import find_turns
 from citysplat_core.mapping.workspace import Workspace, build_workspace
 from citysplat_core.settings import MappingSettings, PriorSettings, UpdateSettings
 from citysplat_core.storage import Progress, StepReport, write_json
@@ -124,6 +130,8 @@ def _write(box: str, workspace: Workspace, made: Made, out: Path) -> StepReport:
     rows, overlaps = image_rows(workspace, components)
     write_table(out / "images.parquet", rows, IMAGE_SCHEMA)
     write_table(out / "overlaps.parquet", overlaps, IMAGE_SCHEMA)
+    turns = find_turns(workspace.database, components, workspace.sequences)
+    write_table(out / "turns.parquet", turns, TURN_SCHEMA)
     write_table(out / "components.parquet", component_rows(components), COMPONENT_SCHEMA)
     write_table(out / "priors.parquet", workspace.priors, PRIOR_SCHEMA)
     solved, pairs = made.since or (rows, pairs_of(workspace.partners))

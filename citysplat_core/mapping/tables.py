@@ -34,6 +34,18 @@ IMAGE_SCHEMA: Final = pa.schema(
 ``loose`` (a neighbour's photo that hardly sees what the box's own see), ``refused`` (its component
 is not accepted) or ``unconnected``."""
 
+TURN_SCHEMA: Final = pa.schema(
+    [
+        ("colmap_id_a", pa.int32()),
+        ("colmap_id_b", pa.int32()),
+        ("component_a", pa.int32()),
+        ("component_b", pa.int32()),
+        *((name, pa.float64()) for name in ("qw", "qx", "qy", "qz")),
+        ("n_matches", pa.int32()),
+    ]
+)
+"""``turns.parquet`` of a sparse model: the rotation of camera b from camera a by their matches."""
+
 COMPONENT_SCHEMA: Final = pa.schema(
     [
         ("component", pa.int32()),
@@ -142,6 +154,12 @@ def read_registered(sparse_model: Path) -> pd.DataFrame:
 def read_overlaps(sparse_model: Path) -> pd.DataFrame:
     """Read the further poses of photos that several components of the box hold."""
     return _read(sparse_model / "overlaps.parquet")
+
+
+def read_turns(sparse_model: Path) -> pd.DataFrame:
+    """Read how cameras turn between the components of the box; older models do not say it."""
+    path = sparse_model / "turns.parquet"
+    return _read(path) if path.exists() else TURN_SCHEMA.empty_table().to_pandas()
 
 
 def read_components(sparse_model: Path) -> pd.DataFrame:
