@@ -78,7 +78,7 @@ class AlignSettings(StepSettings):
     """Adjust cameras and points of every box together with its fringes, after all are aligned."""
     adjust_reach_m: float = Field(60.0, ge=0)
     """Photos of neighbours at most so far from a box's own are adjusted with them, metres."""
-    adjust_sigma_m: float = Field(0.7, gt=0)
+    adjust_sigma_m: float = Field(0.95, gt=0)
     """How far the adjustment may move a camera along each axis, one standard deviation, metres."""
     max_gps_per_component: int = Field(400, ge=3)
     """So many GPS positions of a component take part, drawn at random."""
