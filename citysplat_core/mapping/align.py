@@ -136,12 +136,13 @@ def _gather(sparse_models: Mapping[str, Path]) -> _Pieces:
             node = table["component"].map(index)
             tables.append(table.assign(node=node, solved_in=box, is_first=is_first)[node.notna()])
         told = read_turns(path)
-        turns.append(told.assign(**{f"node_{s}": told[f"component_{s}"].map(index) for s in "ab"}))
+        ends = {f"node_{side}": told[f"component_{side}"].map(index) for side in "ab"}
+        turns.append(told.assign(**ends))
     filled = [table for table in tables if len(table)]
     empty = pd.DataFrame(columns=[*IMAGE_SCHEMA.names, "node", "solved_in", "is_first"])
     rows = pd.concat(filled, ignore_index=True) if filled else empty
-    told = pd.concat(turns, ignore_index=True) if turns else pd.DataFrame()
-    return _Pieces(rows.astype({"node": np.int64}), nodes, told)
+    turned = pd.concat(turns, ignore_index=True) if turns else pd.DataFrame()
+    return _Pieces(rows.astype({"node": np.int64}), nodes, turned)
 
 
 def _write(

@@ -21,6 +21,7 @@ from citysplat_core.mapping.graph import (
     Graph,
     Ints,
     Sigmas,
+    Turns,
     seam_weights,
 )
 from citysplat_core.mapping.least_squares import solve_least_squares
@@ -106,10 +107,8 @@ def residuals(x: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
     return np.concatenate(
         [
             (seam_weight * cauchy(_gaps(found, graph, sigmas), _CAUCHY_SEAM)).ravel(),
-            (
-                seam_weight * cauchy(_twists(found, *_seen(graph), sigmas.seam_deg), _CAUCHY_SEAM)
-            ).ravel(),
-            _turned(found, graph, sigmas).ravel(),
+            _twisted(found, _seen(graph), sigmas.seam_deg, _CAUCHY_SEAM).ravel(),
+            _twisted(found, graph.turns, sigmas.turn_deg, _CAUCHY_TURN).ravel(),
             (_near_weights(graph)[:, None] * cauchy(_steps(found, graph), _CAUCHY_NEAR)).ravel(),
             off.ravel(),
             np.log(found.scale) / sigmas.log_scale,
@@ -138,8 +137,14 @@ def residual_slopes(x: Floats, graph: Graph, sigmas: Sigmas) -> csr_array:
     return sparse_rows(
         [
             (weight * _gap_slopes(found, turns, graph, sigmas), seam_nodes),
-            (weight * _twist_slopes(found, turns, *_seen(graph), sigmas.seam_deg), seam_nodes),
-            (_turned_slopes(found, turns, graph, sigmas), graph.turns.nodes),
+            (
+                _twist_slopes(found, turns, _seen(graph), sigmas.seam_deg, _CAUCHY_SEAM),
+                seam_nodes,
+            ),
+            (
+                _twist_slopes(found, turns, graph.turns, sigmas.turn_deg, _CAUCHY_TURN),
+                graph.turns.nodes,
+            ),
             (_step_slopes(found, turns, graph), graph.nearness.nodes),
             (_gps_slopes(x, found, turns, graph, sigmas), _with_drives(graph, graph.gps_rows)),
             (scale, nodes),
@@ -231,31 +236,26 @@ def _seam_units(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
     return np.asarray(sigmas.seam_m * np.sqrt(scales.prod(axis=1, keepdims=True)))
 
 
-def _seen(graph: Graph) -> tuple[Ints, Rotation, Rotation]:
-    """Give the two components of each seam, and the photo's rotation by each."""
+def _seen(graph: Graph) -> Turns:
+    """Give what both components of each seam say of the photo's direction of view."""
     a, b = graph.seams.T
     cameras = graph.cameras
-    return cameras.node[graph.seams], cameras.rotation[a], cameras.rotation[b]
+    return Turns(cameras.node[graph.seams], cameras.rotation[a], cameras.rotation[b])
 
 
-def _twists(
-    found: Alignment, nodes: Ints, first: Rotation, second: Rotation, sigma_deg: float
-) -> Floats:
-    """Give the whitened rotation vectors between what two components say of cameras, (K, 3)."""
-    if not len(nodes):
+def _twists(found: Alignment, told: Turns, sigma_deg: float) -> Floats:
+    """Give the whitened rotation vectors between what two components say, shape (K, 3)."""
+    if not len(told.nodes):
         return np.zeros((0, 3))
-    by_first, by_second = (
-        rotation * found.rotation[nodes[:, side]].inv()
-        for side, rotation in enumerate((first, second))
-    )
-    return np.asarray(np.degrees((by_first * by_second.inv()).as_rotvec()) / sigma_deg)
+    first = told.first * found.rotation[told.nodes[:, 0]].inv()
+    second = told.second * found.rotation[told.nodes[:, 1]].inv()
+    return np.asarray(np.degrees((first * second.inv()).as_rotvec()) / sigma_deg)
 
 
-def _turned(found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
-    """Give the weighed twists of the turns, shape (K, 3)."""
-    turns = graph.turns
-    twist = _twists(found, turns.nodes, turns.first, turns.second, sigmas.turn_deg)
-    return np.asarray(seam_weights(turns.nodes)[:, None] * cauchy(twist, _CAUCHY_TURN))
+def _twisted(found: Alignment, told: Turns, sigma_deg: float, scale: float) -> Floats:
+    """Give the same, weighed, with a Cauchy loss of this scale."""
+    twist = cauchy(_twists(found, told, sigma_deg), scale)
+    return np.asarray(seam_weights(told.nodes)[:, None] * twist)
 
 
 def _gps_offs(x: Floats, found: Alignment, graph: Graph, sigmas: Sigmas) -> Floats:
@@ -295,33 +295,21 @@ def _gap_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -
 
 
 def _twist_slopes(
-    found: Alignment,
-    turns: Floats,
-    nodes: Ints,
-    first: Rotation,
-    second: Rotation,
-    sigma_deg: float,
-    scale: float = _CAUCHY_SEAM,
+    found: Alignment, turns: Floats, told: Turns, sigma_deg: float, scale: float
 ) -> Floats:
-    """Give the derivatives of such rotation vectors by their two nodes, shape (K, 3, 2, 7)."""
+    """Give the derivatives of ``_twisted`` by its two nodes, shape (K, 3, 2, 7)."""
+    nodes = told.nodes
+    slopes = np.zeros((len(nodes), 3, 2, 7))
     if not len(nodes):
-        return np.zeros((0, 3, 2, 7))
-    twist = _twists(found, nodes, first, second, sigma_deg)
+        return slopes
+    twist = _twists(found, told, sigma_deg)
     unit = np.degrees(1.0) / sigma_deg
-    by_first = first * found.rotation[nodes[:, 0]].inv()
-    turned = unit * rotvec_slopes(twist / unit) @ by_first.as_matrix()
-    slopes = np.zeros((len(twist), 3, 2, 7))
+    first = (told.first * found.rotation[nodes[:, 0]].inv()).as_matrix()
+    turned = unit * rotvec_slopes(twist / unit) @ first
     slopes[:, :, 0, 1:4] = -turned @ turns[nodes[:, 0]]
     slopes[:, :, 1, 1:4] = turned @ turns[nodes[:, 1]]
-    return _apply(cauchy_slopes(twist, scale), slopes)
-
-
-def _turned_slopes(found: Alignment, turns: Floats, graph: Graph, sigmas: Sigmas) -> Floats:
-    told = graph.turns
-    slopes = _twist_slopes(
-        found, turns, told.nodes, told.first, told.second, sigmas.turn_deg, _CAUCHY_TURN
-    )
-    return np.asarray(seam_weights(told.nodes)[:, None, None, None] * slopes)
+    outer = cauchy_slopes(twist, scale) * seam_weights(nodes)[:, None, None]
+    return _apply(outer, slopes)
 
 
 def _near_weights(graph: Graph) -> Floats:
