@@ -272,6 +272,7 @@ def _complete(task: _Task, attempt: Attempt, name: str, *, beside: bool = False)
     whole = task.job(workspace, folder / "joined", run)
     models = [c.model for c in attempt.components if c.accepted]
     models += run_mapper(name, MAPPERS[name], part, box=task.box)
+    run.n_before = 0  # from here on the growing model is of the whole box
     components = judge_models(settle_models(models, whole), workspace, whole)
     found = replace(
         attempt,
