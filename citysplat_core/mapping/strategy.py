@@ -159,7 +159,7 @@ def attempt_all(
     attempts: list[Attempt] = []
     for name in names:
         attempt = _attempt(task, name)
-        if len(names) > 1 and not attempts and _MOST * n_home <= len(attempt.trusted):
+        if len(names) > 1 and not attempts and _MOST * n_home <= len(attempt.trusted) < enough:
             attempt = _complete(task, attempt, name)
             if len(attempt.trusted) < enough:
                 attempt = _complete(task, attempt, names[1], beside=True)
