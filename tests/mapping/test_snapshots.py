@@ -154,7 +154,7 @@ def spend(folder, spent_s):
         file.write_text(str(spent_s))
 
 
-@pytest.mark.parametrize(("spent_s", "is_over"), [(590.0, False), (601.0, True)])
+@pytest.mark.parametrize(("spent_s", "is_over"), [(300.0, False), (601.0, True)])
 @pytest.mark.parametrize("name", ["incremental", "geographic"])
 def test_a_run_that_was_killed_has_the_time_that_was_left(
     street, job, tmp_path, name, spent_s, is_over
